@@ -1,0 +1,33 @@
+//
+// spindle.hpp
+// ~~~~~~~~~~~
+// Everything but what is for looking inside and for testing.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_HPP
+#define SPINDLE_HPP
+
+#include <spindle/algo/round_robin.hpp>
+#include <spindle/algo/work_stealing.hpp>
+#include <spindle/asio/use_fiber.hpp>
+#include <spindle/attach.hpp>
+#include <spindle/config.hpp>
+#include <spindle/error.hpp>
+#include <spindle/fiber.hpp>
+#include <spindle/fwd.hpp>
+#include <spindle/go.hpp>
+#include <spindle/run.hpp>
+#include <spindle/scheduler.hpp>
+#include <spindle/scheduler_options.hpp>
+#include <spindle/spawn.hpp>
+#include <spindle/spawn_options.hpp>
+#include <spindle/stack/pooled_mmap.hpp>
+#include <spindle/stack/statistics.hpp>
+#include <spindle/sync/wait_group.hpp>
+#include <spindle/this_fiber.hpp>
+#include <spindle/version.hpp>
+
+#endif // SPINDLE_HPP

@@ -1,0 +1,101 @@
+//
+// spindle/detail/asio/asio_core.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// What every scheduler has that lives on Asio, whoever owns the threads.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_DETAIL_ASIO_ASIO_CORE_HPP
+#define SPINDLE_DETAIL_ASIO_ASIO_CORE_HPP
+
+#include <spindle/config.hpp>
+#include <spindle/detail/fiber/record.hpp>
+#include <spindle/detail/sched/core.hpp>
+#include <spindle/scheduler_options.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/execution_context.hpp>
+
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <utility>
+
+namespace spindle {
+class scheduler;
+}
+
+namespace spindle::detail {
+
+class timer_queue;
+
+class SPINDLE_DECL asio_core : public core {
+public:
+    explicit asio_core(scheduler_options options) : options_(std::move(options)) {}
+
+    scheduler_options const& options() const noexcept { return options_; }
+
+    // The scheduler that a user sees, or nullptr: a user's io_context has none.
+    virtual scheduler* public_scheduler() noexcept { return nullptr; }
+
+    // For a free fiber that runs on `p`: where sockets and timers that it makes
+    // belong, and where what it posts runs. `p` may be nullptr.
+    virtual boost::asio::any_io_executor executor_at(processor* p) = 0;
+
+    // Where a fiber without a processor sleeps; nullptr: it needs a timer of its
+    // own, on its own executor.
+    virtual timer_queue* timers() noexcept = 0;
+
+    // The context that fibers of this scheduler wait on, for those that ask.
+    virtual boost::asio::execution_context& context() noexcept = 0;
+
+    // In a completion handler. A free fiber goes on, here and now if that is
+    // possible.
+    virtual void resume(fiber_record& g) noexcept = 0;
+
+    // The execution context is going away, and with it what would have run this
+    // fiber. Runs it here and now, as far as it goes.
+    virtual void run_abandoned(fiber_record& g) noexcept;
+
+    // True: the execution context is being destroyed. What waits now will not be
+    // woken, and nothing can be posted.
+    virtual bool closing() const noexcept { return false; }
+
+    // In a catch block of fiber `g`.
+    void unhandled(fiber_record const& g) noexcept;
+
+    // As unhandled(), of a fiber that has ended.
+    void unhandled_elsewhere() noexcept;
+
+    // As unhandled(), for a handler of Asio's that threw on a thread of ours.
+    void unhandled_in_handler() noexcept;
+
+protected:
+    // Waits until no fiber is alive, or until the grace is over: then it names
+    // them and ends the process.
+    void await_end(time_point deadline) noexcept;
+    void on_last() noexcept override;
+    void print_live_fibers() noexcept;
+
+    scheduler_options options_;
+
+private:
+    void report(std::exception_ptr e, fiber_info const& info) noexcept;
+
+    std::mutex end_mutex_;
+    std::condition_variable ended_;
+    atomic<int> waiting_for_end_{0};
+};
+
+// The scheduler of a fiber. Every fiber that the asio room starts has one; a
+// fiber of Boost.Fiber's own may have none.
+inline asio_core* asio_core_of(fiber_record const& g) noexcept
+{
+    return static_cast<asio_core*>(g.scheduler());
+}
+
+} // namespace spindle::detail
+
+#endif // SPINDLE_DETAIL_ASIO_ASIO_CORE_HPP

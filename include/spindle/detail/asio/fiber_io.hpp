@@ -1,0 +1,167 @@
+//
+// spindle/detail/asio/fiber_io.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// Where the Asio operation that a fiber waits for meets the fiber, its stop, and
+// its own intermediate handlers.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_DETAIL_ASIO_FIBER_IO_HPP
+#define SPINDLE_DETAIL_ASIO_FIBER_IO_HPP
+
+#include <spindle/config.hpp>
+#include <spindle/detail/base/atomic.hpp>
+#include <spindle/detail/fiber/record.hpp>
+#include <spindle/error.hpp>
+
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/execution_context.hpp>
+
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+namespace spindle::detail {
+
+// A function that waits for the lock (fiber_io.hpp).
+struct alignas(16) pending_function {
+    pending_function* next = nullptr;
+    void (*run)(pending_function*) noexcept = nullptr; // runs it and frees it
+};
+
+// Shape
+//
+//   word_   idle, or locked | done | emission | a stack of functions that wait for
+//           the lock; the functions' alignment leaves four bits for the flags
+//
+//   A fiber waits for one operation at a time, so one word a fiber does. It is
+//   three things at once: the lock under which the initiation, all intermediate
+//   handlers and every cancellation run one at a time, whatever threads they
+//   come from; the state that decides whether the fiber parks; and the list of
+//   what came while the lock was taken. A lock that is not got is not waited
+//   for: what was to be done is left in the word, and the holder does it.
+//
+// Who may touch what
+//
+//   the fiber     begin(): idle -> locked; initiates; then parks, and the commit,
+//                 on the next stack, releases the lock
+//   a handler     execute(): takes the lock, or leaves the handler in the list
+//   the last one  finish(): sets done
+//   a stopper     emit(): takes the lock, or sets emit
+//
+// Invariants
+//
+//   I1  What runs under the lock runs alone.
+//   I2  Whoever releases the lock and finds done resumes the fiber, as the last
+//       thing it does here. So the fiber goes on exactly once, and never while
+//       somebody is inside.
+//   I3  Between two operations the word is idle, and an emission that comes late
+//       does nothing: what the signal is connected to may be gone.
+//
+// Why it is correct
+//
+//   Taking is acquire, releasing is release, and so is setting done: what the
+//   last handler wrote to the fiber's frame is seen by the fiber.
+//   A commit that finds more than `locked` in the word refuses: the fiber comes
+//   back on its own stack, still holding the lock, and does what was left.
+//   Asio's signals are not synchronised; here emission, and everything that
+//   could change what the signal is connected to, holds the lock.
+//
+// Not done, and why
+//
+//   A strand: it posts where this runs the handler at once, and allocates.
+//   Posting the emission to the io_context where one thread runs it: correct,
+//   and two mechanisms instead of one; the lock costs 10 ns an operation.
+//   Waiting for the lock by spinning: an initiation may make system calls.
+//
+// Evidence
+//
+//   test/asio/fiber_io.cpp     stops against completions, on shared io_contexts
+//   test/asio/use_fiber.cpp    immediate, cancelled, abandoned operations
+class SPINDLE_DECL fiber_io final : public record_attachment {
+public:
+    explicit fiber_io(fiber_record& g) noexcept : fiber_(g) {}
+
+    // The fiber's own, made on first use.
+    static fiber_io& of(fiber_record& g);
+
+    // The fiber. Takes the lock for the initiation.
+    void begin() noexcept { word_.store(locked, std::memory_order_relaxed); } // I3
+
+    // The fiber. Initiation threw: nothing was started.
+    void give_up_start() noexcept;
+
+    // The fiber, after the initiation. Returns when the operation has finished.
+    // True: it had to park for that.
+    bool wait() noexcept;
+
+    // Any thread, once an operation: the last handler has stored its results.
+    void finish() noexcept;
+
+    // Any thread. Asks the operation to cancel itself.
+    void emit() noexcept;
+
+    // Any thread. Runs f() under the lock, now or on the thread that holds it.
+    template <class Function>
+    void execute(Function&& f)
+    {
+        if (try_lock()) {
+            std::forward<Function>(f)();
+            unlock();
+            return;
+        }
+        using type = std::decay_t<Function>;
+        struct node final : pending_function {
+            explicit node(Function&& function) : f(std::forward<Function>(function)) {}
+            type f;
+        };
+        auto* const n = new node(std::forward<Function>(f));
+        n->run = [](pending_function* p) noexcept {
+            auto* const self = static_cast<node*>(p);
+            auto function = std::move(self->f);
+            delete self;
+            function();
+        };
+        enqueue(*n);
+    }
+
+    boost::asio::cancellation_slot slot() noexcept { return signal_.slot(); }
+    fiber_record& fiber() const noexcept { return fiber_; }
+    boost::asio::execution_context& context() const noexcept;
+
+private:
+    static constexpr std::uintptr_t locked = 1;
+    static constexpr std::uintptr_t done = 2;
+    static constexpr std::uintptr_t emission = 4;
+    static constexpr std::uintptr_t idle = 8;
+    static constexpr std::uintptr_t flags = 15;
+
+    bool try_lock() noexcept
+    {
+        auto w = word_.load(std::memory_order_relaxed);
+        while ((w & locked) == 0)
+            if (word_.compare_exchange_weak(
+                    w, w | locked, std::memory_order_acquire, std::memory_order_relaxed))
+                return true;
+        return false;
+    }
+
+    void enqueue(pending_function& p) noexcept;
+    void unlock() noexcept;
+    std::uintptr_t do_what_was_left() noexcept;
+    static bool commit(void* self) noexcept;
+
+    fiber_record& fiber_;
+    atomic<std::uintptr_t> word_{idle};
+    boost::asio::cancellation_signal signal_; // under the lock
+};
+
+// Any thread, in a completion handler. Makes the fiber go on: at once where that
+// can be, else through its run queue or its executor.
+SPINDLE_DECL void resume_from_handler(fiber_record& g) noexcept;
+
+} // namespace spindle::detail
+
+#endif // SPINDLE_DETAIL_ASIO_FIBER_IO_HPP

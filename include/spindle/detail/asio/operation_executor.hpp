@@ -1,0 +1,141 @@
+//
+// spindle/detail/asio/operation_executor.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// The executor of a fiber's intermediate handlers.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_DETAIL_ASIO_OPERATION_EXECUTOR_HPP
+#define SPINDLE_DETAIL_ASIO_OPERATION_EXECUTOR_HPP
+
+#include <spindle/config.hpp>
+#include <spindle/detail/asio/asio_core.hpp>
+#include <spindle/detail/asio/bound_executor.hpp>
+#include <spindle/detail/asio/fiber_io.hpp>
+
+#include <boost/asio/execution/blocking.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/execution/executor.hpp>
+#include <boost/asio/post.hpp>
+
+#include <type_traits>
+#include <utility>
+
+namespace spindle::detail {
+
+// Asio hands every handler of an operation that a fiber waits for, final or
+// intermediate, to the handler's associated executor: this one. A free fiber's
+// run where they are, under the fiber's lock (fiber_io.hpp), so that they, and a
+// cancellation, come one at a time whatever threads the io_context has. A bound
+// fiber's run inside its executor, as everything of that fiber does.
+//
+// Thread safety: any thread. Lifetime: the operation's.
+template <bool Never>
+class basic_operation_executor {
+public:
+    explicit basic_operation_executor(fiber_io& io) noexcept : io_(&io) {}
+
+    template <class Function>
+    void execute(Function&& f) const
+    {
+        auto& g = io_->fiber();
+        auto* const bound = static_cast<bound_executor*>(g.bound);
+        if (!Never && !bound) {
+            io_->execute(std::forward<Function>(f));
+            return;
+        }
+        auto locked = [io = io_, f = std::forward<Function>(f)]() mutable {
+            io->execute(std::move(f));
+        };
+        if constexpr (Never) {
+            if (bound)
+                boost::asio::post(bound->get(), std::move(locked));
+            else
+                boost::asio::post(asio_core_of(g)->executor_at(nullptr), std::move(locked));
+        } else {
+            bound->get().execute(std::move(locked));
+        }
+    }
+
+    static constexpr boost::asio::execution::blocking_t query(
+        boost::asio::execution::blocking_t) noexcept
+    {
+        if constexpr (Never)
+            return boost::asio::execution::blocking.never;
+        else
+            return boost::asio::execution::blocking.possibly;
+    }
+
+    boost::asio::execution_context& query(boost::asio::execution::context_t) const noexcept
+    {
+        return io_->context();
+    }
+
+    basic_operation_executor<true> require(
+        boost::asio::execution::blocking_t::never_t) const noexcept
+    {
+        return basic_operation_executor<true>(*io_);
+    }
+
+    basic_operation_executor<false> require(
+        boost::asio::execution::blocking_t::possibly_t) const noexcept
+    {
+        return basic_operation_executor<false>(*io_);
+    }
+
+    friend bool operator==(basic_operation_executor a, basic_operation_executor b) noexcept
+    {
+        return a.io_ == b.io_;
+    }
+    friend bool operator!=(basic_operation_executor a, basic_operation_executor b) noexcept
+    {
+        return a.io_ != b.io_;
+    }
+
+private:
+    fiber_io* io_;
+};
+
+using operation_executor = basic_operation_executor<false>;
+
+// An operation that completes at once, inside its initiation, has the lock.
+class immediate_executor {
+public:
+    explicit immediate_executor(fiber_io& io) noexcept : io_(&io) {}
+
+    template <class Function>
+    void execute(Function&& f) const
+    {
+        std::forward<Function>(f)();
+    }
+
+    static constexpr boost::asio::execution::blocking_t query(
+        boost::asio::execution::blocking_t) noexcept
+    {
+        return boost::asio::execution::blocking.possibly;
+    }
+
+    boost::asio::execution_context& query(boost::asio::execution::context_t) const noexcept
+    {
+        return io_->context();
+    }
+
+    friend bool operator==(immediate_executor a, immediate_executor b) noexcept
+    {
+        return a.io_ == b.io_;
+    }
+    friend bool operator!=(immediate_executor a, immediate_executor b) noexcept
+    {
+        return a.io_ != b.io_;
+    }
+
+private:
+    fiber_io* io_;
+};
+
+static_assert(boost::asio::execution::is_executor_v<operation_executor>);
+} // namespace spindle::detail
+
+#endif // SPINDLE_DETAIL_ASIO_OPERATION_EXECUTOR_HPP

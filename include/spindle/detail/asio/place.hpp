@@ -1,0 +1,80 @@
+//
+// spindle/detail/asio/place.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// Which scheduler a fiber goes to, and whether it is free or bound.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_DETAIL_ASIO_PLACE_HPP
+#define SPINDLE_DETAIL_ASIO_PLACE_HPP
+
+#include <spindle/config.hpp>
+#include <spindle/detail/asio/asio_core.hpp>
+#include <spindle/detail/asio/bound_executor.hpp>
+#include <spindle/detail/asio/context_service.hpp>
+
+#include <boost/asio/execution/any_executor.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/query.hpp>
+
+#include <memory>
+
+namespace spindle::detail {
+
+struct place {
+    asio_core* core;
+    std::unique_ptr<slice_poster> bound; // null: free
+};
+
+// An io_context's executor, whatever its properties, with the default
+// allocator; a class derived from one, too.
+template <std::uintptr_t Bits>
+boost::asio::io_context* free_context(
+    boost::asio::io_context::basic_executor_type<std::allocator<void>, Bits> const& ex) noexcept
+{
+    return &boost::asio::query(ex, boost::asio::execution::context);
+}
+
+// A polymorphic executor whose target is one.
+template <class... Properties>
+boost::asio::io_context* free_context(
+    boost::asio::execution::any_executor<Properties...> const& ex) noexcept
+{
+    using plain = boost::asio::io_context::executor_type;
+    using tracked = boost::asio::io_context::basic_executor_type<
+        std::allocator<void>, boost::asio::detail::io_context_bits::outstanding_work_tracked>;
+    if (auto const* const target = ex.template target<plain>())
+        return free_context(*target);
+    if (auto const* const target = ex.template target<tracked>())
+        return free_context(*target);
+    return nullptr;
+}
+
+// Everything else: a strand, a thread_pool's, a system_executor, the user's own.
+inline boost::asio::io_context* free_context(...) noexcept { return nullptr; }
+
+template <class Executor>
+place place_of(Executor const& ex)
+{
+    if (auto* const io = free_context(ex))
+        return {&boost::asio::use_service<context_service>(*io).core_for(*io), nullptr};
+    boost::asio::execution_context& context
+        = boost::asio::query(ex, boost::asio::execution::context);
+    return {
+        &boost::asio::use_service<context_service>(context).core(),
+        std::make_unique<bound_executor>(ex)};
+}
+
+// For `go`, spawn(fn) and the like: beside the running fiber, or on the
+// io_context whose handler is running. Throws errc::not_in_fiber on a plain
+// thread.
+[[nodiscard]] SPINDLE_DECL place place_here();
+
+// The executor that I/O objects of a fiber at that place are made with.
+[[nodiscard]] SPINDLE_DECL boost::asio::any_io_executor executor_of(place const& p);
+} // namespace spindle::detail
+
+#endif // SPINDLE_DETAIL_ASIO_PLACE_HPP

@@ -1,0 +1,36 @@
+//
+// spindle/detail/base/cpu_relax.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// The instruction for the body of a spin loop.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_DETAIL_BASE_CPU_RELAX_HPP
+#define SPINDLE_DETAIL_BASE_CPU_RELAX_HPP
+
+#if defined(_MSC_VER) && (defined(_M_IX86) || defined(_M_X64))
+#include <intrin.h>
+#endif
+
+namespace spindle::detail {
+
+// Tells the core that this is a wait: it saves power and lets the sibling
+// hyper-thread run.
+inline void relax_cpu() noexcept
+{
+#if defined(__i386__) || defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(_MSC_VER) && (defined(_M_IX86) || defined(_M_X64))
+    _mm_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ __volatile__("yield" ::: "memory");
+#elif defined(__powerpc__)
+    __asm__ __volatile__("or 27,27,27" ::: "memory");
+#endif
+}
+
+} // namespace spindle::detail
+
+#endif // SPINDLE_DETAIL_BASE_CPU_RELAX_HPP

@@ -1,0 +1,95 @@
+//
+// spindle/detail/fiber/fiber_pool.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// Whole fibers, used again: context, stack and record stay together from one
+// function to the next (Go's list of free Gs).
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_DETAIL_FIBER_FIBER_POOL_HPP
+#define SPINDLE_DETAIL_FIBER_FIBER_POOL_HPP
+
+#include <spindle/config.hpp>
+#include <spindle/detail/fiber/record.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace spindle::detail {
+
+struct processor;
+
+// Shape
+//
+//   A fiber's entry function is a loop: run the function, end the life, rest.
+//   Resting is parking in a list: the processor's own, newest first, so that a
+//   stack comes back while it is warm; from there, half at a time, the lists
+//   that all share, one for each stack size. A fiber that finds those full
+//   returns from its loop, and its stack goes back to the stack pool.
+//
+// Who may touch what
+//
+//   processor::resting   the processor's owner
+//   the shared lists     any thread, under their lock
+//   a resting fiber      whoever took it out of its list
+//
+// Not done, and why
+//
+//   A new Boost.Fiber context for each function: construction, first switch,
+//   termination and the dispatcher's round cost four times the rest of a spawn.
+//   Unbounded lists: a burst of a million fibers would keep its memory for ever.
+//
+// Evidence: test/fiber/fiber_pool.cpp
+
+// Any thread; `p` is the processor that the caller holds, or nullptr. A resting
+// or a new fiber with at least `stack_size` bytes. Throws errc::no_stack_memory.
+[[nodiscard]] SPINDLE_DECL fiber_record& acquire_fiber(processor* p, std::size_t stack_size);
+
+// Gives back what acquire_fiber() gave, unused.
+SPINDLE_DECL void release_fiber(processor* p, fiber_record& g) noexcept;
+
+// The processor's owner, before it lets the processor go for good.
+SPINDLE_DECL void release_resting(processor& p) noexcept;
+
+// Puts a callable into an acquired fiber. Task: void operator()() noexcept.
+template <class Task>
+void set_task(fiber_record& g, Task&& task)
+{
+    using type = std::decay_t<Task>;
+    static_assert(noexcept(std::declval<type&>()()));
+    constexpr bool fits = sizeof(type) <= fiber_record::storage_size
+        && alignof(type) <= alignof(std::max_align_t);
+    if constexpr (fits)
+        g.task = ::new (static_cast<void*>(g.storage)) type(std::forward<Task>(task));
+    else
+        g.task = new type(std::forward<Task>(task));
+    g.invoke = [](fiber_record& self) noexcept {
+        auto* const t = static_cast<type*>(self.task);
+        (*t)();
+        if constexpr (fits)
+            t->~type();
+        else
+            delete t;
+    };
+}
+
+// Starts an acquired fiber with its task: a life begins, in `home`. Never runs
+// any of it before it returns. Takes over `bound`.
+SPINDLE_DECL void start_fiber(fiber_record& g, core& home, slice_poster* bound) noexcept;
+
+struct fiber_pool_statistics {
+    std::size_t shared = 0; // resting in the shared lists
+    std::size_t made = 0;   // contexts made since the process started
+    std::size_t ended = 0;  // of those, how many returned from their loop
+};
+
+[[nodiscard]] SPINDLE_DECL fiber_pool_statistics get_fiber_pool_statistics() noexcept;
+
+} // namespace spindle::detail
+
+#endif // SPINDLE_DETAIL_FIBER_FIBER_POOL_HPP

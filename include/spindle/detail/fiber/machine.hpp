@@ -1,0 +1,211 @@
+//
+// spindle/detail/fiber/machine.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// Go's M: a thread, as a Boost.Fiber algorithm. It picks what runs next and
+// carries out what a fiber asked for when it gave up its turn.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_DETAIL_FIBER_MACHINE_HPP
+#define SPINDLE_DETAIL_FIBER_MACHINE_HPP
+
+#include <spindle/config.hpp>
+#include <spindle/detail/base/atomic.hpp>
+#include <spindle/detail/base/clock.hpp>
+#include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/record.hpp>
+#include <spindle/detail/sched/core.hpp>
+#include <spindle/detail/sched/parker.hpp>
+#include <spindle/detail/sched/poller.hpp>
+#include <spindle/detail/sched/processor.hpp>
+
+#include <boost/fiber/algo/algorithm.hpp>
+#include <boost/fiber/context.hpp>
+
+namespace spindle::detail {
+
+// Shape
+//
+//   Boost.Fiber gives each thread three kinds of contexts: main (the thread's
+//   own stack), the dispatcher, and the workers. The main context is Go's g0:
+//   it looks for work, runs Asio's handlers, sleeps; run(g) leaves it for the
+//   fiber g, and from there each pick_next() goes straight to the next fiber
+//   of the processor, until there is none, or the slices are used up: then it
+//   goes back to main, and run() returns.
+//
+//   The dispatcher is Boost.Fiber's: it alone releases finished stacks, takes
+//   in what other threads woke, and ends stock sleeps. dispatch() gives it one
+//   turn and learns when it wants the next. Where main itself waits in a
+//   primitive of Boost.Fiber's, the dispatcher is the context that is always
+//   there, and suspend_until() does the thread's sleeping.
+//
+// Who may touch what
+//
+//   notified_   any thread stores true, the thread takes it
+//   waiter_     set by the thread; notify() reads it
+//   the rest    this thread only
+//
+// Invariants
+//
+//   I1  current_ is the context that runs, but for a fiber that was launched
+//       with launch::dispatch, until something is awakened: that launch passes
+//       by pick_next(). awakened(current_) tells it (settle()).
+//   I2  owner_ is the slot whose exception state lies in the thread.
+//   I3  A worker context in a run queue is detached from every thread.
+//   I4  pick_next() returns null only in the dispatcher.
+//
+// Why it is correct
+//
+//   A fiber parks by yield(): pick_next() runs on its stack, chooses and
+//   swaps exception state; then, on the next stack and with the registers
+//   saved, Boost.Fiber calls awakened(), which detaches the fiber and runs its
+//   commit function. Nothing reads or writes the fiber after a commit that
+//   returned true. That is Go's gopark(unlockf).
+//
+// Not done, and why
+//
+//   Parking through suspend(spinlock_lock&): it writes to the parked stack
+//   after it has released the lock, so a fiber that is readied onto another
+//   thread races with it.
+//   context::active() on the way: half of a short operation is that one call
+//   into a shared library. The machine knows what runs.
+//
+// Evidence
+//
+//   test/fiber/machine.cpp   exceptions across parks and migrations, stock API
+//   test/fiber/park.cpp      commits that refuse, readies from every side
+class SPINDLE_DECL machine : public boost::fibers::algo::algorithm {
+public:
+    using context = boost::fibers::context;
+
+    // On the thread's main context.
+    machine() noexcept;
+    ~machine() override;
+
+    // Boost.Fiber's side. This thread only, but for notify().
+    void awakened(context* c) noexcept override;
+    context* pick_next() noexcept override;
+    bool has_ready_fibers() const noexcept override;
+    void suspend_until(time_point const& deadline) noexcept override;
+    void notify() noexcept override;
+
+    // The machine of the calling thread, or nullptr. Never keep it across
+    // anything that may park: the fiber may come back on another thread.
+    static SPINDLE_NOINLINE machine* current() noexcept;
+
+    // As current(), but installs one where the thread has none. nullptr if
+    // that cannot be: the caller is on a fiber of somebody else's algorithm.
+    static SPINDLE_NOINLINE machine* ensure();
+
+    // Main context only: a processor for the time of its slices.
+    void take(processor& p) noexcept { processor_ = &p; }
+    void drop() noexcept { processor_ = nullptr; }
+    processor* held() const noexcept { return processor_; }
+
+    // Asked before each slice but the first; false ends the run.
+    using permission = bool (*)(void* argument) noexcept;
+
+    // Main context only. Runs `g`, and up to `slices` - 1 more from the
+    // processor. Returns with nothing left running; how many there were.
+    unsigned run(
+        fiber_record& g, unsigned slices, permission may_go_on = nullptr,
+        void* argument = nullptr) noexcept;
+
+    // Main context only. Gives Boost.Fiber's dispatcher one turn. Returns when
+    // it wants the next one; fibers that it woke are in the queues.
+    time_point dispatch() noexcept;
+
+    // Takes the flag that notify() sets.
+    bool take_notified() noexcept
+    {
+        return notified_.load(std::memory_order_relaxed)
+            && notified_.exchange(false, std::memory_order_acquire);
+    }
+    bool notified() const noexcept { return notified_.load(std::memory_order_seq_cst); }
+
+    // Fibers of Boost.Fiber's own have run here: its dispatcher has work.
+    bool has_stock_fibers() const noexcept { return stock_; }
+
+    // Fibers wait here in primitives of Boost.Fiber's, which will wake them
+    // through this thread.
+    bool has_attached_fibers() const noexcept;
+
+    bool on_main() const noexcept { return current_ == main_; }
+    bool on_dispatcher() const noexcept { return current_ == dispatcher_ && current_; }
+
+    // The fiber that runs here, or nullptr on main and in the dispatcher.
+    // Makes a record for a fiber of Boost.Fiber's own.
+    fiber_record* running() noexcept;
+
+    // A slice that came up while a fiber was running here: Asio was run on that
+    // fiber's stack. It is posted again when main has its turn.
+    void postpone(fiber_record& g) noexcept { postponed_.push_back(g); }
+
+    // Where fibers of Boost.Fiber's own go that become ready without a
+    // processor at hand; and what suspend_until() and notify() use.
+    void set_home(core* c) noexcept { home_ = c; }
+    core* home() const noexcept { return home_; }
+    void set_waiter(poller* w) noexcept { waiter_.store(w, std::memory_order_release); }
+
+    bool has_waiter() const noexcept { return waiter_.load(std::memory_order_relaxed); }
+
+    // What Asio had on this thread when the slice began (hooks.hpp).
+    void const* entry_mark[asio_heads] = {};
+
+    // A fiber of ours is about to end for good: its stack is the dispatcher's
+    // to release.
+    void expect_release() noexcept { stock_ = true; }
+
+private:
+    // Where main sleeps that has nothing better.
+    class parking final : public poller {
+    public:
+        void wait_until(time_point deadline) noexcept override { parker_.park_until(deadline); }
+        void interrupt() noexcept override { parker_.unpark(); }
+
+    private:
+        parker parker_;
+    };
+
+    context* choose() noexcept;
+    context* leave_for(context* c) noexcept;
+    void enter(context* next) noexcept;
+    void settle(context* launcher) noexcept;
+    void requeue(fiber_record& g) noexcept;
+    fiber_record& stock_record(context& c) noexcept;
+
+    // Hot.
+    context* current_;
+    fiber_record* record_ = nullptr;   // of current_, if that is a worker
+    processor* processor_ = nullptr;
+    unsigned slices_ = 0;              // left before main's turn
+    bool main_ready_ = false;
+    bool dispatcher_ready_ = false;
+    bool stock_ = false;
+    bool polled_ = false;              // the dispatcher has polled in this turn
+    enum class turn : unsigned char { none, asked, given, done } dispatcher_turn_ = turn::none;
+    context* forced_ = nullptr;
+    permission may_go_on_ = nullptr;
+    void* permission_argument_ = nullptr;
+    exception_state* thread_state_;    // the runtime's own
+    exception_state* owner_;
+    exception_state main_state_, dispatcher_state_;
+
+    context* const main_;
+    context* dispatcher_ = nullptr;
+    boost::fibers::scheduler* const scheduler_;
+    time_point wanted_ = time_point::max();
+    core* home_ = nullptr;
+    runnable_list kept_;               // fibers of a thread that has no scheduler of ours
+    unsigned kept_turn_ = 0;
+    runnable_list postponed_;
+    parking parking_;
+    alignas(cache_line_size) atomic<bool> notified_{false};
+    atomic<poller*> waiter_{nullptr};
+};
+
+} // namespace spindle::detail
+
+#endif // SPINDLE_DETAIL_FIBER_MACHINE_HPP

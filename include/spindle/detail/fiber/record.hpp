@@ -1,0 +1,157 @@
+//
+// spindle/detail/fiber/record.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// Go's G: what Spindle knows of a fiber, beside what Boost.Fiber knows.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_DETAIL_FIBER_RECORD_HPP
+#define SPINDLE_DETAIL_FIBER_RECORD_HPP
+
+#include <spindle/config.hpp>
+#include <spindle/detail/base/atomic.hpp>
+#include <spindle/detail/base/clock.hpp>
+#include <spindle/detail/fiber/exception_state.hpp>
+#include <spindle/detail/fiber/wait_reason.hpp>
+#include <spindle/detail/sched/core.hpp>
+#include <spindle/detail/sched/runnable.hpp>
+
+#include <boost/fiber/context.hpp>
+#include <boost/fiber/properties.hpp>
+#include <boost/intrusive/list_hook.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+namespace spindle::detail {
+
+struct fiber_record;
+
+// Runs on another stack once the fiber's registers are saved. True: the fiber
+// is published, and may be running elsewhere already; it must not be touched
+// any more. False: it does not park after all, and runs on soon.
+using commit_function = bool (*)(void* argument) noexcept;
+
+// Where a bound fiber runs its slices: the executor that it was spawned on.
+struct slice_poster {
+    // Any thread. Has the executor run one slice of `g`.
+    virtual void post_slice(fiber_record& g) noexcept = 0;
+
+    // The fiber, for a child of its own.
+    virtual slice_poster* clone() const = 0;
+
+    virtual ~slice_poster() = default;
+};
+
+// What a room above keeps with a fiber, from one function to the next.
+struct record_attachment {
+    virtual ~record_attachment() = default;
+};
+
+// What a stop does to a wait that is going on. Lives in the waiting frame;
+// stop.hpp has the rules.
+struct stop_hook {
+    void (*stop)(stop_hook&) noexcept;
+};
+
+// A number that no other fiber of the process has, ever.
+struct fiber_id {
+    std::uint64_t value = 0;
+
+    friend bool operator==(fiber_id, fiber_id) = default;
+    friend auto operator<=>(fiber_id, fiber_id) = default;
+};
+
+// Who may touch what
+//
+//   the fiber itself, while it runs   everything, but for what is named below
+//   the thread that switches          context, exceptions, commit, state
+//   whoever holds it in a queue       next
+//   any thread, while the fiber lives stop_, hook (stop.hpp), state and reason
+//                                     (relaxed, to look at only)
+//
+// A record lies at the top of its fiber's stack and lives as long as that; it
+// serves one function after another (fiber_pool.hpp). Records of fibers that
+// were made through Boost.Fiber's own API are made on their first way through
+// a run queue, and die with the fiber.
+struct fiber_record : runnable, boost::fibers::fiber_properties {
+    using context = boost::fibers::context;
+
+    fiber_record() noexcept : fiber_properties(nullptr) {}
+    SPINDLE_DECL ~fiber_record() override;
+
+    // Boost.Fiber deletes the properties of a context: ours lie in the stack.
+    static void* operator new(std::size_t, void* at) noexcept { return at; }
+    static void operator delete(void*) noexcept {}
+
+    context* ctx() const noexcept { return ctx_; }
+    void adopt(context& c) noexcept { ctx_ = &c; }
+    core* scheduler() const noexcept { return home.load(std::memory_order_relaxed); }
+
+    // Switching. Hot: on the record's first cache lines.
+    commit_function commit = nullptr;
+    void* commit_argument = nullptr;
+    atomic<core*> home{nullptr};     // the scheduler that it belongs to, for one life
+    slice_poster* bound = nullptr;   // null: free, any machine of `home` may run it
+    exception_state exceptions;
+    atomic<fiber_state> state{fiber_state::idle};
+    atomic<wait_reason> reason{wait_reason::none};
+    bool pooled = false;             // our entry function runs on it, in a loop
+    std::uint8_t budget = 0;         // operations that completed at once, in a row
+    std::uint8_t shielded = 0;       // stops are seen later
+
+    // Stop. One word says whose life it is: a stop aimed at one life never
+    // hits the next.
+    atomic<std::uint64_t> life{2};   // four times its number, plus 1: asked to stop, 2: over
+    atomic<stop_hook*> hook{nullptr};
+    atomic<std::stop_source*> source{nullptr};
+    std::unique_ptr<record_attachment> io; // the asio room's
+
+    // What runs: an object in `storage`, or on the heap where it does not fit.
+    void (*invoke)(fiber_record&) noexcept = nullptr;
+    void* task = nullptr;
+
+    time_point since{};              // when the wait began, by the processor's coarse clock
+    void const* spawn_site = nullptr;
+    std::string name;
+    std::size_t stack_size = 0;
+    std::uint64_t id = 0;
+    fiber_record const* marker = this; // tells a signal handler that this is a record
+
+    boost::intrusive::list_member_hook<> registered; // in the registry of all records
+
+    static constexpr std::size_t storage_size = 192;
+    alignas(std::max_align_t) std::byte storage[storage_size];
+};
+
+[[nodiscard]] inline fiber_id id_of(fiber_record const& g) noexcept
+{
+    return {g.id << 32 | (g.life.load(std::memory_order_relaxed) >> 2 & 0xffff'ffff)};
+}
+
+// The record in a context, if it is one of ours; nullptr if there is none yet.
+[[nodiscard]] SPINDLE_DECL fiber_record* record_of(boost::fibers::context& c) noexcept;
+
+// Calls f(record) for every record there is, under the registry's lock.
+SPINDLE_DECL void for_each_record(void (*f)(fiber_record&, void*), void* argument);
+
+SPINDLE_DECL void register_record(fiber_record& g);
+
+// Its name, or "fiber 12".
+[[nodiscard]] SPINDLE_DECL std::string display_name(fiber_record const& g);
+
+// The same, and where it was spawned.
+[[nodiscard]] SPINDLE_DECL std::string describe(fiber_record const& g);
+
+// A code address as "function at file:line" where that is known.
+[[nodiscard]] SPINDLE_DECL std::string describe_site(void const* address);
+
+} // namespace spindle::detail
+
+#endif // SPINDLE_DETAIL_FIBER_RECORD_HPP

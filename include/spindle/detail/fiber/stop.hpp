@@ -1,0 +1,121 @@
+//
+// spindle/detail/fiber/stop.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// Asking a fiber to stop, from any thread, whatever it waits for.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_DETAIL_FIBER_STOP_HPP
+#define SPINDLE_DETAIL_FIBER_STOP_HPP
+
+#include <spindle/config.hpp>
+#include <spindle/detail/base/cpu_relax.hpp>
+#include <spindle/detail/fiber/record.hpp>
+
+#include <cstdint>
+#include <stop_token>
+
+namespace spindle::detail {
+
+// Shape
+//
+//   life     four times the number of the fiber's life; plus 1 once it was asked
+//            to stop, or plus 2 once it is over
+//   hook     null, or the stop_hook of the wait that goes on; or `busy`, a lock
+//            that a stopper holds over what was there
+//   source   null, or what std::stop_tokens of this life hang on
+//
+// Who may touch what
+//
+//   field    the fiber                               a stopper
+//   life     store, at a life's begin and end        CAS alive -> asked
+//   hook     CAS null -> its own, its own -> null    CAS any -> busy, store back
+//   source   store                                   load, while it holds busy
+//
+// Invariants
+//
+//   I1  A wait is hooked only within one life, and a life ends only unhooked.
+//   I2  While hook is busy the fiber neither leaves its wait's frame nor drops
+//       its source.
+//
+// Why it is correct
+//
+//   D  The fiber changes hook (or source), then reads life; the stopper changes
+//      life, then reads hook and source; all seq_cst. One of them sees the
+//      other: the fiber fails at once, or the stopper calls the hook.
+//   L  A stopper that comes after the life it meant changes nothing: its CAS on
+//      life fails, or, once it holds busy, it reads another life. A fiber that
+//      ends stores life, then waits while hook is busy, before it drops source.
+//
+// Not done, and why: a mutex in each record. The fiber's own way through a wait
+// would take it twice; this way it is one CAS in and one out.
+//
+// Evidence
+//
+//   test/fiber/stop.cpp   stops at every moment of a wait, over many lives
+
+// The fiber only: whether it was asked to stop, and lets itself be.
+[[nodiscard]] inline bool stop_seen(fiber_record const& self) noexcept
+{
+    return (self.life.load(std::memory_order_seq_cst) & 3) == 1 && self.shielded == 0;
+}
+
+// The fiber only, on its way out of the wait. A stopper that is inside the
+// hook is waited for.
+SPINDLE_DECL void unhook_wait(fiber_record& self, stop_hook& hook) noexcept;
+
+// The fiber only. False: it was asked to stop, and is not hooked; the wait
+// must not begin.
+[[nodiscard]] inline bool hook_wait(fiber_record& self, stop_hook& hook) noexcept
+{
+    if (self.shielded != 0)
+        return true;
+    stop_hook* none = nullptr;
+    while (!self.hook.compare_exchange_weak(
+        none, &hook, std::memory_order_seq_cst, std::memory_order_relaxed)) { // D
+        none = nullptr;
+        relax_cpu(); // a late stopper is about to put null back
+    }
+    if (!stop_seen(self)) [[likely]]
+        return true;
+    unhook_wait(self, hook);
+    return false;
+}
+
+// Any thread. The life that is going on; 0 if there is none.
+[[nodiscard]] inline std::uint64_t life_of(fiber_record const& g) noexcept
+{
+    auto const life = g.life.load(std::memory_order_seq_cst);
+    return (life & 2) == 0 ? life & ~std::uint64_t{3} : 0;
+}
+
+// Any thread that keeps the record from being destroyed. Asks that life of the
+// fiber to stop; nothing happens if it is over or was asked before.
+SPINDLE_DECL void request_stop(fiber_record& g, std::uint64_t life) noexcept;
+
+// As request_stop(), but leaves the last step to the caller, who holds a lock
+// under which the user's stop callbacks must not run.
+[[nodiscard]] SPINDLE_DECL std::stop_source begin_stop(
+    fiber_record& g, std::uint64_t life) noexcept;
+
+// Any thread. Asks every fiber of `home` to stop; those that begin later are
+// born stopped if home.stopping().
+SPINDLE_DECL void request_stop_all(core& home);
+
+// The fiber only. Begins a life, and ends it: from then on no stopper of that
+// life touches the record.
+SPINDLE_DECL void begin_life(fiber_record& self) noexcept;
+SPINDLE_DECL void end_life(fiber_record& self) noexcept;
+
+// The fiber only. Its stop as a std::stop_token; made on first use.
+[[nodiscard]] SPINDLE_DECL std::stop_token stop_token_of(fiber_record& self);
+
+// The fiber only. Throws operation_aborted, after a yield: a loop that goes on
+// trying must not keep the thread.
+[[noreturn]] SPINDLE_DECL void throw_stopped(fiber_record& self);
+
+} // namespace spindle::detail
+
+#endif // SPINDLE_DETAIL_FIBER_STOP_HPP

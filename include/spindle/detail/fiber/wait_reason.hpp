@@ -1,0 +1,70 @@
+//
+// spindle/detail/fiber/wait_reason.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// What a parked fiber waits for. A reason is unique to one kind of wait and is
+// never reused, so that a dump can be read.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_DETAIL_FIBER_WAIT_REASON_HPP
+#define SPINDLE_DETAIL_FIBER_WAIT_REASON_HPP
+
+#include <cstdint>
+
+namespace spindle::detail {
+
+enum class fiber_state : std::uint8_t {
+    idle,     // no function: in a cache, waiting for one
+    runnable, // in a run queue, or posted to the executor that it is bound to
+    running,  // on a thread
+    waiting,  // parked; wait_reason says for what
+};
+
+enum class wait_reason : std::uint8_t {
+    none,
+    operation,  // an Asio operation, through use_fiber
+    sleep,      // this_fiber::sleep_for, sleep_until
+    join,       // fiber<R>::join
+    wait_group, // wait_group::wait
+    stock,      // a primitive of Boost.Fiber's own
+};
+
+inline char const* to_string(fiber_state s) noexcept
+{
+    switch (s) {
+    case fiber_state::idle:
+        return "idle";
+    case fiber_state::runnable:
+        return "runnable";
+    case fiber_state::running:
+        return "running";
+    case fiber_state::waiting:
+        return "waiting";
+    }
+    return "?";
+}
+
+inline char const* to_string(wait_reason r) noexcept
+{
+    switch (r) {
+    case wait_reason::none:
+        return "none";
+    case wait_reason::operation:
+        return "asio operation";
+    case wait_reason::sleep:
+        return "sleep";
+    case wait_reason::join:
+        return "join";
+    case wait_reason::wait_group:
+        return "wait_group";
+    case wait_reason::stock:
+        return "boost.fiber primitive";
+    }
+    return "?";
+}
+
+} // namespace spindle::detail
+
+#endif // SPINDLE_DETAIL_FIBER_WAIT_REASON_HPP

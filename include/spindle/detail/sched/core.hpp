@@ -1,0 +1,146 @@
+//
+// spindle/detail/sched/core.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// What the processors of one scheduler share: the queues' rules, stealing, and
+// the count of what is alive.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_DETAIL_SCHED_CORE_HPP
+#define SPINDLE_DETAIL_SCHED_CORE_HPP
+
+#include <spindle/config.hpp>
+#include <spindle/detail/base/atomic.hpp>
+#include <spindle/detail/base/cache_line.hpp>
+#include <spindle/detail/sched/global_queue.hpp>
+#include <spindle/detail/sched/processor.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace spindle::detail {
+
+// Who may touch what
+//
+//   global_      any thread
+//   table_       slots are filled once, before count_ says so; never emptied
+//   live_        any thread
+//   processors   put_next, put_tail, pick and steal: the one that holds `p`
+//
+// Invariants
+//
+//   I1  Work is published first and announced after: every way in ends in
+//       wake_one(), except put_tail(), which is for what gave up its turn while
+//       its processor goes on picking.
+//   I2  A machine that gives a processor up leaves its queue and lane empty,
+//       or keeps running it.
+//
+// Not done, and why: a list of all processors under a lock. Thieves walk the
+// table on each search; a table that only grows needs no lock to be read.
+class SPINDLE_DECL core {
+public:
+    static constexpr unsigned max_processors = 1024;
+
+    core() = default;
+    virtual ~core() = default;
+    core(core const&) = delete;
+    core& operator=(core const&) = delete;
+
+    // The owner of `p`. `r` runs next here; what was to run next goes to the
+    // end of the queue.
+    void put_next(processor& p, runnable& r) noexcept
+    {
+        if (auto* const displaced = p.lane.put(r))
+            put_tail(p, *displaced);
+        if (!alone_)
+            wake_one();
+    }
+
+    // The owner of `p`. `r` runs after what is queued here.
+    void put_last(processor& p, runnable& r) noexcept
+    {
+        put_tail(p, r);
+        if (!alone_)
+            wake_one();
+    }
+
+    // The owner of `p`. As put_last, but for what has just had its turn.
+    void put_tail(processor& p, runnable& r) noexcept
+    {
+        p.queue.push(r, [&](runnable_list&& half) {
+            p.stats.overflows.add();
+            global_.push(std::move(half));
+        });
+    }
+
+    // Any thread.
+    void submit(runnable& r) noexcept
+    {
+        global_.push(r);
+        wake_one();
+    }
+
+    // The owner of `p`. A fair share of the global queue: one to run now, the
+    // others in p's queue. nullptr when there is nothing.
+    runnable* take_global(processor& p) noexcept;
+
+    // The owner of `p`, when p's queue is empty. Goes round the others once.
+    runnable* steal(processor& p, time_point at) noexcept;
+
+    // The owner of `p`. All that is queued here goes to the global queue.
+    void give_up(processor& p) noexcept;
+
+    // Any thread; behind a seq_cst fence good enough to go to sleep by.
+    bool has_work_hint() const noexcept;
+
+    // Any thread. Work was published: sees to it that somebody comes for it.
+    virtual void wake_one() noexcept = 0;
+
+    unsigned processor_count() const noexcept { return count_.load(std::memory_order_acquire); }
+    processor& at(unsigned i) const noexcept { return *table_[i].load(std::memory_order_acquire); }
+    std::size_t global_size_hint() const noexcept { return global_.size_hint(); }
+
+    // Any thread. How many fibers have begun and not ended.
+    void begin_life() noexcept { live_.fetch_add(1, std::memory_order_relaxed); }
+    void end_life() noexcept
+    {
+        // Whoever sees zero sees all that the fibers did. seq_cst: on_last()
+        // reads who waits for it.
+        if (live_.fetch_sub(1, std::memory_order_seq_cst) == 1)
+            on_last();
+    }
+    std::size_t live() const noexcept { return live_.load(std::memory_order_seq_cst); }
+
+    // Any thread. A free fiber begins, or has ended as its scheduler sees it.
+    virtual void begin_work() noexcept {}
+    virtual void end_work() noexcept {}
+
+    // Any thread. From now on every cancellable wait of every fiber fails.
+    bool stopping() const noexcept { return stopping_.load(std::memory_order_seq_cst); }
+    void set_stopping() noexcept { stopping_.store(true, std::memory_order_seq_cst); }
+
+protected:
+    // Before the first machine starts: there is one processor and never another,
+    // so that what its owner queues concerns nobody else.
+    void set_alone() noexcept { alone_ = true; }
+
+    // One thread at a time. Fills the next slot of the table; false: it is full.
+    bool add(processor& p) noexcept;
+
+private:
+    // The last live fiber has ended; others may have begun meanwhile.
+    virtual void on_last() noexcept {}
+
+    bool alone_ = false;
+    global_queue global_;
+    atomic<unsigned> count_{0};
+    atomic<processor*> table_[max_processors] = {};
+    alignas(cache_line_size) atomic<std::size_t> live_{0};
+    alignas(cache_line_size) atomic<bool> stopping_{false};
+};
+
+} // namespace spindle::detail
+
+#endif // SPINDLE_DETAIL_SCHED_CORE_HPP

@@ -1,0 +1,89 @@
+//
+// spindle/detail/sched/processor.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// The right to run fibers: a local run queue with its fast lane, and what goes
+// with it.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_DETAIL_SCHED_PROCESSOR_HPP
+#define SPINDLE_DETAIL_SCHED_PROCESSOR_HPP
+
+#include <spindle/detail/base/cache_line.hpp>
+#include <spindle/detail/base/clock.hpp>
+#include <spindle/detail/base/random.hpp>
+#include <spindle/detail/sched/counters.hpp>
+#include <spindle/detail/sched/local_queue.hpp>
+#include <spindle/detail/sched/run_next.hpp>
+#include <spindle/detail/sched/steal_order.hpp>
+
+#include <cstddef>
+#include <vector>
+
+namespace spindle::detail {
+
+class core;
+class timer_queue;
+
+// Who may touch what
+//
+//   The machine that holds the processor is its owner and may touch all of it.
+//   Any thread may steal from `queue` and `lane`, and read `stats`.
+//   `resting` belongs to the fiber room: fibers without a function, owner only.
+struct processor {
+    processor(core& c, unsigned index) : owner(c), id(index), random(index + 1) {}
+    virtual ~processor() = default;
+    processor(processor const&) = delete;
+    processor& operator=(processor const&) = delete;
+
+    // Owner only. What to run next from here: the fast lane, but not for ever,
+    // then the queue in order.
+    runnable* pick() noexcept
+    {
+        if (bound.queue_first()) {
+            if (auto* const r = queue.try_pop()) {
+                bound.reset();
+                return r;
+            }
+        }
+        if (auto* const r = lane.take()) {
+            bound.count();
+            return r;
+        }
+        if (auto* const r = queue.try_pop()) {
+            bound.reset();
+            return r;
+        }
+        return nullptr;
+    }
+
+    // Any thread. A hint.
+    bool empty_hint() const noexcept { return lane.empty_hint() && queue.size_hint() == 0; }
+
+    core& owner;
+    unsigned const id;
+    fast_lane_bound bound;
+    random_generator random;
+    // The fiber room's: fibers without a function, newest first, all with stacks
+    // of this size.
+    std::size_t fiber_size = 0;
+    runnable* resting = nullptr;
+    std::size_t resting_count = 0;
+    // The owner's last reading of the clock: good enough to say since when a
+    // fiber waits, and free.
+    time_point coarse_now = now();
+    counters stats;
+    run_next lane;
+    local_queue queue;
+    // Where fibers sleep that run here; the asio room's.
+    timer_queue* timers = nullptr;
+    // As a thief: the order of its victims, and what it remembers of their lanes.
+    steal_order victims;
+    std::vector<run_next::observation> seen;
+};
+
+} // namespace spindle::detail
+
+#endif // SPINDLE_DETAIL_SCHED_PROCESSOR_HPP

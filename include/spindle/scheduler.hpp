@@ -1,0 +1,137 @@
+//
+// spindle/scheduler.hpp
+// ~~~~~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_SCHEDULER_HPP
+#define SPINDLE_SCHEDULER_HPP
+
+#include <spindle/config.hpp>
+#include <spindle/scheduler_options.hpp>
+
+#include <boost/asio/io_context.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace spindle {
+
+class scheduler;
+
+namespace detail {
+class host;
+class asio_core;
+[[nodiscard]] SPINDLE_DECL asio_core& core_of(scheduler& s) noexcept;
+} // namespace detail
+
+/// What a scheduler has done so far, summed over its processors.
+/**
+ * Each number is right at some moment of the call, and not all at the same one.
+ */
+struct scheduler_stats {
+    std::size_t fibers = 0;          ///< alive now
+    std::size_t queued = 0;          ///< in the run queues now
+    unsigned processors = 0;         ///< that run fibers
+    unsigned idle_processors = 0;    ///< of those, asleep now
+    std::uint64_t spawned = 0;       ///< fibers started from this scheduler's threads
+    std::uint64_t finished = 0;      ///< fibers that ended on them
+    std::uint64_t switches = 0;      ///< times that a fiber was given a thread
+    std::uint64_t parks = 0;         ///< times that a fiber waited
+    std::uint64_t steals = 0;        ///< times that a processor took from another one
+    std::uint64_t stolen = 0;        ///< fibers that were taken so
+    std::uint64_t global_takes = 0;  ///< times that a processor took from the global queue
+    std::uint64_t polls = 0;         ///< turns that Asio was given
+    std::uint64_t wakes = 0;         ///< sleeping processors that were woken for work
+};
+
+/// Runs fibers on threads of its own: one processor a core, each with an io_context.
+/**
+ * @par Example
+ * @code
+ * spindle::scheduler sched;
+ * tcp::acceptor acceptor(sched.get_executor(), {tcp::v4(), 8080});
+ * spindle::spawn(sched, [&] { serve(acceptor); }, asio::detached);
+ * sched.join();
+ * @endcode
+ *
+ * It is not an `execution_context`: an I/O object is made with one of its
+ * executors. `get_executor()` is always the same one; `next_executor()` goes
+ * round the processors, so `acceptor.async_accept(sched.next_executor(), ...)`
+ * spreads connections over them.
+ *
+ * Handlers of one processor's io_context never run at the same time as each
+ * other; those of different processors do. An exception that leaves a handler
+ * on one of these threads goes to `scheduler_options::unhandled_exception`.
+ *
+ * @par Blocking
+ * The constructor starts the threads. The destructor stops all fibers, waits
+ * for them, at most for `shutdown_grace`, and joins the threads. Idle threads
+ * use no CPU.
+ *
+ * @par Thread Safety
+ * @e Distinct @e objects: Safe.@n
+ * @e Shared @e objects: Safe, but for construction and destruction.
+ *
+ * @par Lifetime
+ * Outlives every I/O object that was made with its executors. Several may live
+ * in one process. Must not be destroyed by one of its own fibers.
+ */
+class scheduler {
+public:
+    using executor_type = boost::asio::io_context::executor_type;
+
+    /// Starts the threads.
+    /**
+     * @throws system_error `errc::thread_limit` when the system refuses a
+     * thread, `boost::system::errc::invalid_argument` when an option is out of
+     * bounds. Nothing is left behind.
+     */
+    SPINDLE_DECL explicit scheduler(scheduler_options options = {});
+
+    /// Stops the fibers, waits for them, joins the threads.
+    SPINDLE_DECL ~scheduler();
+
+    scheduler(scheduler const&) = delete;
+    scheduler& operator=(scheduler const&) = delete;
+
+    /// The executor of the first processor's io_context.
+    [[nodiscard]] SPINDLE_DECL executor_type get_executor() const noexcept;
+
+    /// The executor of the next processor's io_context, in turn.
+    [[nodiscard]] SPINDLE_DECL executor_type next_executor() noexcept;
+
+    /// Asks every fiber to stop, now and in future.
+    /**
+     * Each cancellable wait of theirs fails with `operation_aborted`. Returns
+     * at once. Any thread, any fiber.
+     */
+    SPINDLE_DECL void stop() noexcept;
+
+    /// Waits until no fiber is alive.
+    /**
+     * @par Blocking
+     * Blocks the calling thread.
+     *
+     * @throws system_error `errc::deadlock` when one of its own fibers calls it.
+     */
+    SPINDLE_DECL void join();
+
+    /// How many fibers run at the same time.
+    [[nodiscard]] SPINDLE_DECL unsigned processors() const noexcept;
+
+    /// What it has done so far. Any thread, at any time.
+    [[nodiscard]] SPINDLE_DECL scheduler_stats stats() const;
+
+private:
+    friend SPINDLE_DECL detail::asio_core& detail::core_of(scheduler& s) noexcept;
+
+    std::unique_ptr<detail::host> host_;
+};
+
+} // namespace spindle
+
+#endif // SPINDLE_SCHEDULER_HPP

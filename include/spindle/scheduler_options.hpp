@@ -1,0 +1,81 @@
+//
+// spindle/scheduler_options.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_SCHEDULER_OPTIONS_HPP
+#define SPINDLE_SCHEDULER_OPTIONS_HPP
+
+#include <spindle/config.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <string>
+
+namespace spindle {
+
+/// What a handler of exceptions is told about the fiber that one has left.
+struct fiber_info {
+    /// Its name, or "fiber 12".
+    std::string name;
+    /// Where it was spawned, as far as the program's symbols tell.
+    std::string spawned_from;
+};
+
+/// How a scheduler is set up.
+/**
+ * An aggregate: name what differs.
+ *
+ * @code
+ * spindle::scheduler sched({.processors = 4});
+ * @endcode
+ */
+struct scheduler_options {
+    /// How many fibers run at the same time (Go's GOMAXPROCS).
+    /**
+     * 0: what the environment variable `SPINDLE_PROCESSORS` says, else one for
+     * each core that this process may use, its affinity and its cgroup's quota
+     * counted. At most 1024. On a user's io_context this does not count: there
+     * as many fibers run as the user has threads in `run()`.
+     */
+    unsigned processors = 0;
+
+    /// The address space of a fiber's stack, in bytes: 16 KiB to 1 GiB.
+    /**
+     * Memory is committed page by page as the fiber touches it.
+     */
+    std::size_t stack_size = 256 * 1024;
+
+    /// How long a stopped scheduler waits for its fibers to leave.
+    /**
+     * When it is over, the fibers that have not left are named on standard
+     * error and the process ends: the stacks of live fibers cannot be taken
+     * from under them.
+     */
+    std::chrono::steady_clock::duration shutdown_grace
+        = std::chrono::steady_clock::duration::max();
+
+    /// Called with an exception that left a fiber that nobody waits for.
+    /**
+     * On the fiber itself, in the catch block. Empty: prints what it was and
+     * where the fiber was spawned, then calls `std::terminate`.
+     */
+    std::function<void(std::exception_ptr, fiber_info const&)> unhandled_exception = {};
+};
+
+namespace detail {
+
+// Throws errc::invalid_argument of Boost.System where a value is out of bounds;
+// fills in what 0 stands for.
+[[nodiscard]] SPINDLE_DECL scheduler_options resolved(scheduler_options options);
+
+} // namespace detail
+
+} // namespace spindle
+
+#endif // SPINDLE_SCHEDULER_OPTIONS_HPP

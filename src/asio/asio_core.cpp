@@ -1,0 +1,166 @@
+//
+// asio/asio_core.cpp
+// ~~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/asio/asio_core.hpp>
+
+#include <spindle/detail/base/fatal.hpp>
+#include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/machine.hpp>
+#include <spindle/detail/fiber/stop.hpp>
+#include <spindle/error.hpp>
+
+#include <boost/asio/detail/call_stack.hpp>
+#include <boost/asio/detail/strand_executor_service.hpp>
+#include <boost/asio/detail/strand_service.hpp>
+#include <boost/asio/detail/thread_context.hpp>
+#include <boost/core/demangle.hpp>
+
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <type_traits>
+#include <typeinfo>
+
+#if defined(__GNUC__)
+#include <cxxabi.h>
+#endif
+
+namespace spindle::detail {
+
+namespace {
+
+// --- what Asio has on this thread ---------------------------------------------------
+
+using executor_strand = boost::asio::detail::strand_executor_service::implementation_type;
+using executor_strand_impl = executor_strand::element_type;
+using classic_strand = boost::asio::detail::strand_service::implementation_type;
+using classic_strand_impl = std::remove_pointer_t<classic_strand>;
+
+// The thread-locals are Asio's: reached behind a call that never parks.
+SPINDLE_NOINLINE void mark_asio(void const* (&heads)[asio_heads]) noexcept
+{
+    namespace asio = boost::asio::detail;
+    heads[0] = asio::thread_context::top_of_thread_call_stack();
+    heads[1] = asio::call_stack<executor_strand_impl>::top();
+    heads[2] = asio::call_stack<classic_strand_impl>::top();
+}
+
+// Before main(), and so before any fiber.
+[[maybe_unused]] bool const hooked = [] {
+    hooks::get().set(&mark_asio);
+    return true;
+}();
+
+// --- exceptions that nobody waits for ------------------------------------------------
+
+std::string describe_exception(std::exception_ptr e) noexcept
+try {
+    std::rethrow_exception(e);
+} catch (std::exception const& x) {
+    return boost::core::demangle(typeid(x).name()) + ": " + x.what();
+} catch (...) {
+#if defined(__GNUC__)
+    if (auto const* const type = abi::__cxa_current_exception_type())
+        return "an exception of type " + boost::core::demangle(type->name());
+#endif
+    return "an exception";
+}
+
+} // namespace
+
+void asio_core::report(std::exception_ptr e, fiber_info const& info) noexcept
+{
+    if (options_.unhandled_exception) {
+        options_.unhandled_exception(e, info);
+        return;
+    }
+    std::fprintf(
+        stderr,
+        "spindle: unhandled exception in %s, spawned from %s\n"
+        "  %s\n"
+        "  wait for the fiber (spawn with a token, fiber<R>), or set "
+        "scheduler_options::unhandled_exception\n",
+        info.name.c_str(), info.spawned_from.c_str(), describe_exception(e).c_str());
+    std::terminate();
+}
+
+void asio_core::unhandled(fiber_record const& g) noexcept
+{
+    report(std::current_exception(), {display_name(g), describe_site(g.spawn_site)});
+}
+
+void asio_core::unhandled_elsewhere() noexcept
+{
+    report(
+        std::current_exception(),
+        {"a fiber whose spindle::fiber was destroyed without join()", "its owner"});
+}
+
+void asio_core::unhandled_in_handler() noexcept
+{
+    report(std::current_exception(), {"a completion handler", "an asynchronous operation"});
+}
+
+void asio_core::run_abandoned(fiber_record& g) noexcept
+{
+    auto* const m = machine::ensure();
+    if (!m || !m->on_main())
+        fatal(
+            "an execution context that has fibers was destroyed in a fiber; destroy it on a "
+            "thread's own stack");
+    m->run(g, 1);
+}
+
+// --- the end ---------------------------------------------------------------------------
+
+void asio_core::on_last() noexcept
+{
+    // seq_cst, as live(): the waiter counts itself, then looks at live().
+    if (waiting_for_end_.load(std::memory_order_seq_cst) != 0) {
+        std::lock_guard guard(end_mutex_);
+        ended_.notify_all();
+    }
+}
+
+void asio_core::await_end(time_point deadline) noexcept
+{
+    waiting_for_end_.fetch_add(1, std::memory_order_seq_cst);
+    std::unique_lock guard(end_mutex_);
+    auto const ended = [&] { return live() == 0; };
+    if (deadline == time_point::max()) {
+        ended_.wait(guard, ended);
+    } else if (!ended_.wait_until(guard, deadline, ended)) {
+        std::fprintf(
+            stderr,
+            "spindle: fatal: %zu fibers have not left their scheduler within its "
+            "shutdown_grace:\n",
+            live());
+        print_live_fibers();
+        std::terminate();
+    }
+    guard.unlock();
+    waiting_for_end_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+void asio_core::print_live_fibers() noexcept
+{
+    for_each_record(
+        [](fiber_record& g, void* wanted) {
+            if (g.home.load(std::memory_order_acquire) != wanted || life_of(g) == 0)
+                return;
+            auto const state = g.state.load(std::memory_order_relaxed);
+            auto const reason = g.reason.load(std::memory_order_relaxed);
+            std::fprintf(
+                stderr, "  %s, %s%s%s\n", describe(g).c_str(), to_string(state),
+                state == fiber_state::waiting ? ": " : "",
+                state == fiber_state::waiting ? to_string(reason) : "");
+        },
+        static_cast<core*>(this));
+}
+
+} // namespace spindle::detail

@@ -1,0 +1,69 @@
+//
+// asio/bound_executor.cpp
+// ~~~~~~~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/asio/bound_executor.hpp>
+
+#include <spindle/detail/asio/asio_core.hpp>
+#include <spindle/detail/base/fatal.hpp>
+#include <spindle/detail/fiber/machine.hpp>
+
+#include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/post.hpp>
+
+namespace spindle::detail {
+
+namespace {
+
+void run_slice(fiber_record& g) noexcept
+{
+    auto* const m = machine::ensure();
+    if (!m)
+        fatal(
+            "a bound fiber's executor was run on a fiber of another algorithm; run it on a "
+            "thread's own stack");
+    if (!m->on_main()) {
+        m->postpone(g); // Asio is being run on a fiber's stack
+        return;
+    }
+    m->run(g, 1);
+}
+
+// The function that is posted. One that is destroyed without having been called
+// belongs to an executor that is going away: the fiber finishes here.
+class slice {
+public:
+    explicit slice(fiber_record& g) noexcept : fiber_(&g) {}
+    slice(slice&& other) noexcept : fiber_(std::exchange(other.fiber_, nullptr)) {}
+    slice& operator=(slice&&) = delete;
+
+    ~slice()
+    {
+        if (fiber_)
+            asio_core_of(*fiber_)->run_abandoned(*fiber_);
+    }
+
+    void operator()() noexcept { run_slice(*std::exchange(fiber_, nullptr)); }
+
+private:
+    fiber_record* fiber_;
+};
+
+} // namespace
+
+void bound_executor::post_slice(fiber_record& g) noexcept
+{
+    if (asio_core_of(g)->closing()) {
+        asio_core_of(g)->run_abandoned(g);
+        return;
+    }
+    boost::asio::post(
+        executor_,
+        boost::asio::bind_allocator(slot_allocator<void, 256>(slice_memory_), slice(g)));
+}
+
+} // namespace spindle::detail

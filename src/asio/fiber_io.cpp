@@ -1,0 +1,162 @@
+//
+// asio/fiber_io.cpp
+// ~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/asio/fiber_io.hpp>
+
+#include <spindle/detail/asio/asio_core.hpp>
+#include <spindle/detail/fiber/park.hpp>
+
+#include <boost/asio/cancellation_type.hpp>
+
+namespace spindle::detail {
+
+fiber_io& fiber_io::of(fiber_record& g)
+{
+    if (!g.io)
+        g.io = std::make_unique<fiber_io>(g);
+    return static_cast<fiber_io&>(*g.io);
+}
+
+boost::asio::execution_context& fiber_io::context() const noexcept
+{
+    return asio_core_of(fiber_)->context();
+}
+
+void fiber_io::give_up_start() noexcept
+{
+    (void)do_what_was_left();
+    word_.store(idle, std::memory_order_release);
+}
+
+bool fiber_io::wait() noexcept
+{
+    for (bool parked = false;; parked = true) {
+        if ((do_what_was_left() & done) != 0) {
+            // Ours is the lock, and the operation is over.
+            word_.store(idle, std::memory_order_release);
+            return parked;
+        }
+        park(fiber_, &commit, this, wait_reason::operation);
+        if ((word_.load(std::memory_order_acquire) & idle) != 0)
+            return true; // resumed by I2
+        // Refused: the lock is still ours.
+    }
+}
+
+bool fiber_io::commit(void* argument) noexcept
+{
+    auto& self = *static_cast<fiber_io*>(argument);
+    auto w = locked;
+    return self.word_.compare_exchange_strong(
+        w, 0, std::memory_order_release, std::memory_order_relaxed);
+}
+
+void fiber_io::finish() noexcept
+{
+    auto const before = word_.fetch_or(done, std::memory_order_acq_rel);
+    if ((before & locked) != 0)
+        return; // I2: the holder resumes the fiber; it may be our own caller
+    if (try_lock())
+        unlock();
+}
+
+void fiber_io::emit() noexcept
+{
+    auto w = word_.load(std::memory_order_relaxed);
+    for (;;) {
+        if ((w & (done | idle)) != 0)
+            return;
+        auto const free = (w & locked) == 0;
+        if (word_.compare_exchange_weak(
+                w, w | (free ? locked : emission), std::memory_order_acq_rel,
+                std::memory_order_relaxed)) {
+            if (free) {
+                if (!asio_core_of(fiber_)->closing())
+                    signal_.emit(boost::asio::cancellation_type::all);
+                unlock();
+            }
+            return;
+        }
+    }
+}
+
+void fiber_io::enqueue(pending_function& p) noexcept
+{
+    auto w = word_.load(std::memory_order_relaxed);
+    for (;;) {
+        if ((w & locked) == 0) {
+            if (!try_lock()) {
+                w = word_.load(std::memory_order_relaxed);
+                continue;
+            }
+            p.run(&p);
+            unlock();
+            return;
+        }
+        p.next = reinterpret_cast<pending_function*>(w & ~flags);
+        auto const with = reinterpret_cast<std::uintptr_t>(&p) | (w & flags);
+        if (word_.compare_exchange_weak(
+                w, with, std::memory_order_release, std::memory_order_relaxed))
+            return;
+    }
+}
+
+// The holder. Returns the word as it then was: locked, perhaps done, nothing else.
+std::uintptr_t fiber_io::do_what_was_left() noexcept
+{
+    auto w = word_.load(std::memory_order_acquire);
+    while ((w & ~(locked | done | idle)) != 0) {
+        if (!word_.compare_exchange_weak(
+                w, w & (locked | done | idle), std::memory_order_acquire, std::memory_order_acquire))
+            continue;
+        // In the order in which they came.
+        pending_function* first = nullptr;
+        for (auto* p = reinterpret_cast<pending_function*>(w & ~flags); p;) {
+            auto* const older = p->next;
+            p->next = first;
+            first = p;
+            p = older;
+        }
+        while (first) {
+            auto* const p = first;
+            first = first->next;
+            p->run(p);
+        }
+        if ((w & emission) != 0 && (word_.load(std::memory_order_acquire) & done) == 0
+            && !asio_core_of(fiber_)->closing())
+            signal_.emit(boost::asio::cancellation_type::all);
+        w = word_.load(std::memory_order_acquire);
+    }
+    return w;
+}
+
+void fiber_io::unlock() noexcept
+{
+    for (;;) {
+        auto w = do_what_was_left();
+        auto const is_done = (w & done) != 0;
+        auto& g = fiber_;
+        if (word_.compare_exchange_strong(
+                w, is_done ? idle : w & ~locked, std::memory_order_acq_rel,
+                std::memory_order_relaxed)) {
+            if (is_done)
+                resume_from_handler(g); // I2
+            return;
+        }
+    }
+}
+
+void resume_from_handler(fiber_record& g) noexcept
+{
+    if (g.bound)
+        g.bound->post_slice(g);
+    else
+        asio_core_of(g)->resume(g);
+}
+
+} // namespace spindle::detail

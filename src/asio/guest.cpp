@@ -1,0 +1,407 @@
+//
+// asio/guest.cpp
+// ~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/asio/guest.hpp>
+
+#include <spindle/detail/asio/context_service.hpp>
+#include <spindle/detail/asio/host.hpp>
+#include <spindle/detail/base/fatal.hpp>
+#include <spindle/detail/fiber/fiber_pool.hpp>
+#include <spindle/detail/fiber/park.hpp>
+#include <spindle/detail/fiber/stop.hpp>
+#include <spindle/error.hpp>
+
+#include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/detail/concurrency_hint.hpp>
+#include <boost/asio/detail/scheduler.hpp>
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+#include <bit>
+
+namespace spindle::detail {
+
+namespace {
+
+constexpr unsigned slices_in_a_drain = 61;
+constexpr auto drain_time = std::chrono::milliseconds(1);
+
+using asio_scheduler = boost::asio::detail::scheduler;
+
+asio_scheduler& scheduler_of(boost::asio::io_context& io)
+{
+    return boost::asio::use_service<asio_scheduler>(io);
+}
+
+// All guests of the process, for core_running_here().
+struct guest_list {
+    mutex lock; // leaf
+    std::vector<guest*> all;
+
+    static guest_list& get()
+    {
+        static guest_list& instance = *new guest_list; // guests may outlive main()
+        return instance;
+    }
+};
+
+} // namespace
+
+// --- from a context to its scheduler ---------------------------------------------------
+
+boost::asio::execution_context::id context_service::id;
+
+context_service::context_service(boost::asio::execution_context& context)
+    : context_service(context, scheduler_options{})
+{
+}
+
+context_service::context_service(
+    boost::asio::execution_context& context, scheduler_options options)
+    : service(context), core_(new guest(context, std::move(options))), owned_(true)
+{
+}
+
+context_service::~context_service()
+{
+    if (owned_)
+        delete core_;
+}
+
+asio_core& context_service::core_for(boost::asio::io_context& io)
+{
+    if (owned_)
+        static_cast<guest*>(core_)->serve(io);
+    return *core_;
+}
+
+void context_service::shutdown()
+{
+    if (owned_)
+        static_cast<guest*>(core_)->shutdown();
+}
+
+// --- construction -------------------------------------------------------------------------
+
+// What wakes a thread on which a fiber waits in a primitive of Boost.Fiber's.
+// Asio cannot address a thread: right where one thread runs the io_context.
+class guest::stock_waker final : public poller {
+public:
+    explicit stock_waker(guest& g) : guest_(g) {}
+
+    void wait_until(time_point deadline) noexcept override
+    {
+        // Main itself waits in a handler. The io_context goes on being served.
+        auto const soon = now() + std::chrono::milliseconds(1);
+        if (deadline <= now())
+            guest_.io()->poll_one();
+        else
+            guest_.io()->run_one_until(std::min(deadline, soon));
+    }
+
+    void interrupt() noexcept override { guest_.wake_one(); }
+
+private:
+    guest& guest_;
+};
+
+guest::guest(boost::asio::execution_context& context, scheduler_options options)
+    : asio_core(resolved(std::move(options))), context_(context), waker_(new stock_waker(*this))
+{
+    auto& list = guest_list::get();
+    std::lock_guard guard(list.lock);
+    list.all.push_back(this);
+}
+
+void guest::serve(boost::asio::io_context& io)
+{
+    if (this->io())
+        return;
+    auto const hint = scheduler_of(io).concurrency_hint();
+    if (hint == BOOST_ASIO_CONCURRENCY_HINT_UNSAFE
+        || hint == BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO)
+        throw_error(
+            make_error_code(boost::system::errc::invalid_argument),
+            "this io_context was made without locking (BOOST_ASIO_CONCURRENCY_HINT_UNSAFE), and "
+            "fibers are woken from other threads: make it with 1 or more");
+    std::lock_guard guard(lock_);
+    if (this->io())
+        return;
+    timers_ = std::make_unique<guest_timers>(*this, io);
+    io_.store(&io, std::memory_order_release);
+}
+
+guest::~guest()
+{
+    if (live() != 0) {
+        std::fprintf(
+            stderr,
+            "spindle: fatal: an execution context was destroyed, and %zu of its fibers wait for "
+            "what cannot come any more:\n",
+            live());
+        print_live_fibers();
+        std::terminate();
+    }
+    for (auto& p : processors_)
+        release_resting(*p);
+    auto& list = guest_list::get();
+    std::lock_guard guard(list.lock);
+    std::erase(list.all, this);
+}
+
+bool guest::runs_here() const noexcept
+{
+    namespace asio = boost::asio::detail;
+    using threads = asio::call_stack<asio::thread_context, asio::thread_info_base>;
+    auto* const here = io();
+    return here && threads::contains(&scheduler_of(*here)) != nullptr;
+}
+
+boost::asio::any_io_executor guest::executor_at(processor*)
+{
+    auto* const here = io();
+    if (!here)
+        fatal("a free fiber on an execution context that is no io_context");
+    return here->get_executor();
+}
+
+void guest::begin_work() noexcept
+{
+    // May overlap with end_work(): Asio counts +1 and -1, not on and off.
+    if (working_.fetch_add(1, std::memory_order_relaxed) == 0)
+        io()->get_executor().on_work_started();
+}
+
+void guest::end_work() noexcept
+{
+    // Closing: Asio has stopped counting, and its scheduler may be gone.
+    if (working_.fetch_sub(1, std::memory_order_acq_rel) == 1 && !closing())
+        io()->get_executor().on_work_finished();
+}
+
+// --- drains -----------------------------------------------------------------------------------
+
+void guest::wake_one() noexcept
+{
+    auto* const here = io();
+    if (!here || closing())
+        return;
+    if (posted_.load(std::memory_order_seq_cst)
+        || posted_.exchange(true, std::memory_order_seq_cst))
+        return; // I2
+    boost::asio::post(
+        *here, boost::asio::bind_allocator(slot_allocator<void, 256>(drain_memory_), [this] {
+            posted_.store(false, std::memory_order_seq_cst); // I1
+            drain(nullptr);
+        }));
+}
+
+void guest::resume(fiber_record& g) noexcept
+{
+    if (closing())
+        return run_abandoned(g);
+    // At once, if this thread runs our io_context and is free to. Not so if the
+    // operation was of another context: those threads are not ours to use.
+    auto* const m = machine::ensure();
+    if (m && m->on_main() && runs_here())
+        drain(&g);
+    else
+        ready(g, lane::last);
+}
+
+void guest::drain(fiber_record* first) noexcept
+{
+    auto* const m = machine::ensure();
+    if (!m || !m->on_main())
+        return; // on a fiber's stack: the drain that it belongs to looks again at its end
+
+    // The thread may have a processor: algo::round_robin's, which is one of ours;
+    // or a host's, whose handler runs this io_context.
+    auto* const outer = m->held();
+    auto* const outer_home = m->home();
+    auto const own = outer && &outer->owner == this;
+    auto& p = own ? *outer : acquire();
+    m->take(p);
+    m->set_home(this);
+    if (m->has_stock_fibers())
+        see_to_stock_fibers(*m);
+
+    struct limits {
+        guest& self;
+        time_point until;
+
+        bool may_go_on() const noexcept { return now() < until && !self.io()->stopped(); }
+    } limit{*this, now() + drain_time};
+    p.coarse_now = limit.until;
+
+    auto left = slices_in_a_drain;
+    auto* next = static_cast<runnable*>(first);
+    if (!next)
+        next = take_global(p);
+    if (global_size_hint() != 0)
+        wake_one(); // there is more than this thread takes
+    while (next || (next = p.pick()) || (next = take_global(p)) || (next = steal(p, now()))) {
+        left -= m->run(
+            static_cast<fiber_record&>(*next), left,
+            [](void* argument) noexcept {
+                return static_cast<limits*>(argument)->may_go_on();
+            },
+            &limit);
+        next = nullptr;
+        if (left == 0 || !limit.may_go_on())
+            break;
+    }
+
+    if (m->has_stock_fibers())
+        see_to_stock_fibers(*m);
+    if (!own) {
+        leave(p);
+        if (outer)
+            m->take(*outer);
+        else
+            m->drop();
+        m->set_home(outer ? outer_home : this);
+    }
+    fence(std::memory_order_seq_cst);
+    if (has_work_hint())
+        wake_one();
+}
+
+processor& guest::acquire()
+{
+    std::lock_guard guard(lock_);
+    if (!free_.empty()) {
+        auto& p = *free_.back();
+        free_.pop_back();
+        return p;
+    }
+    auto p = std::make_unique<processor>(*this, static_cast<unsigned>(processors_.size()));
+    p->timers = timers_.get();
+    p->fiber_size = std::bit_ceil(options_.stack_size);
+    free_.reserve(processors_.size() + 1);
+    processors_.push_back(std::move(p));
+    if (!add(*processors_.back()))
+        fatal("more than 1024 threads run one io_context with fibers");
+    return *processors_.back();
+}
+
+void guest::leave(processor& p) noexcept
+{
+    give_up(p);
+    std::lock_guard guard(lock_);
+    free_.push_back(&p); // reserved
+}
+
+// Boost.Fiber's dispatcher has its turn; and where a fiber waits in one of its
+// primitives, this thread must be the only one, since it alone can be woken for
+// that.
+void guest::see_to_stock_fibers(machine& m) noexcept
+{
+    machine* none = nullptr;
+    if (!only_machine_.compare_exchange_strong(none, &m, std::memory_order_relaxed)
+        && none != &m)
+        several_machines_.store(true, std::memory_order_relaxed);
+    if (!m.has_waiter())
+        m.set_waiter(waker_.get());
+    auto const deadline = m.dispatch();
+    if (!m.has_attached_fibers())
+        return;
+    if (several_machines_.load(std::memory_order_relaxed))
+        fatal(
+            "a fiber waits in a primitive of Boost.Fiber's (boost::fibers::mutex, "
+            "condition_variable, future, channel, this_fiber::sleep_for, ...) on an io_context "
+            "that several threads run. Asio cannot wake the one thread that Boost.Fiber wants "
+            "woken: use spindle's primitive, or one thread, or a spindle::scheduler");
+    if (deadline != time_point::max())
+        timers_->wake_at(deadline);
+}
+
+// --- the end ---------------------------------------------------------------------------------------
+
+void guest::shutdown() noexcept
+{
+    closing_.store(true, std::memory_order_seq_cst);
+    set_stopping();
+    request_stop_all(*this); // those in operations of Asio's come when that drops them
+    run_all_here();
+}
+
+void guest::run_abandoned(fiber_record& g) noexcept
+{
+    if (g.bound || !io())
+        return asio_core::run_abandoned(g);
+    submit(g);
+    auto* const m = machine::ensure();
+    if (m && m->on_main())
+        run_all_here();
+    else if (!m)
+        asio_core::run_abandoned(g); // says what is wrong
+}
+
+void guest::run_all_here() noexcept
+{
+    if (global_size_hint() == 0)
+        return;
+    auto* const m = machine::ensure();
+    if (!m || !m->on_main())
+        fatal(
+            "an execution context that has fibers was destroyed in a fiber; destroy it on a "
+            "thread's own stack");
+    auto& p = acquire();
+    auto* const outer = m->held();
+    m->take(p);
+    while (auto* const r = take_global(p))
+        (void)m->run(static_cast<fiber_record&>(*r), ~0u);
+    if (m->has_stock_fibers())
+        (void)m->dispatch();
+    leave(p);
+    if (outer)
+        m->take(*outer);
+    else
+        m->drop();
+}
+
+// --- timers -------------------------------------------------------------------------------------------
+
+void guest_timers::on_earliest(time_point when) noexcept
+{
+    timer_.expires_at(when);
+    timer_.async_wait(boost::asio::bind_allocator(
+        slot_allocator<void, 256>(memory_), [this](error_code ec) {
+            if (ec)
+                return; // set anew, or not needed any more
+            expire(now());
+            rearm();
+            guest_.drain(nullptr);
+        }));
+}
+
+void guest_timers::wake_at(time_point when) noexcept
+{
+    (void)erase(alarm_);
+    alarm_.when = when;
+    push(alarm_);
+}
+
+void guest_timers::on_empty() noexcept { timer_.cancel(); }
+
+// --- who is here ----------------------------------------------------------------------------------------
+
+asio_core* core_running_here() noexcept
+{
+    if (auto* const m = machine::current(); m && m->held())
+        return static_cast<asio_core*>(&m->held()->owner);
+    auto& list = guest_list::get();
+    std::lock_guard guard(list.lock);
+    for (auto* const g : list.all)
+        if (g->runs_here())
+            return g;
+    return nullptr;
+}
+
+} // namespace spindle::detail

@@ -1,0 +1,353 @@
+//
+// asio/host.cpp
+// ~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/asio/host.hpp>
+
+#include <spindle/detail/asio/context_service.hpp>
+#include <spindle/detail/base/cpu_relax.hpp>
+#include <spindle/detail/base/scope_exit.hpp>
+#include <spindle/detail/fiber/fiber_pool.hpp>
+#include <spindle/detail/fiber/park.hpp>
+#include <spindle/detail/fiber/stop.hpp>
+#include <spindle/detail/stack/overflow.hpp>
+#include <spindle/error.hpp>
+
+#include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/fiber/operations.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <system_error>
+
+namespace spindle::detail {
+
+namespace {
+
+// Fibers that run between two looks at the world outside.
+constexpr unsigned slices_in_a_row = 61;
+
+// A processor that is never out of work asks Asio this often.
+constexpr auto poll_interval = std::chrono::microseconds(50);
+
+// Rounds of looking for work before a thread blocks. A round visits every other
+// processor; the lane of one is taken only after it was seen twice, 3 us apart.
+constexpr unsigned search_rounds = 40;
+
+} // namespace
+
+// --- one turn of Asio -----------------------------------------------------------------
+
+void turn_of_asio::run()
+{
+    boost::asio::post(
+        ioc_,
+        boost::asio::bind_allocator(
+            slot_allocator<void, 128>(fence_memory_), [this] { ioc_.stop(); }));
+    ioc_.poll();
+    ioc_.restart();
+}
+
+// --- a processor and its thread -----------------------------------------------------------
+
+host_processor::host_processor(host& h, unsigned index)
+    : processor(h, index), host_(h), work_(io.get_executor()), alarm_(io), turn_(io)
+{
+    timers = &sleepers_;
+    fiber_size = std::bit_ceil(h.options().stack_size);
+}
+
+void host_processor::run() noexcept
+{
+    altstack_scope const altstack;
+    boost::fibers::use_scheduling_algorithm<machine>();
+    auto& m = *machine::current();
+    m.set_home(&host_);
+    m.set_waiter(this);
+    m.take(*this);
+    for (;;) {
+        try {
+            loop(m);
+            break;
+        } catch (...) {
+            // A handler of the user's threw, as it might out of io_context::run().
+            io.restart();
+            host_.unhandled_in_handler();
+        }
+    }
+    release_resting(*this);
+    m.drop();
+    host_.meet_before_exit();
+}
+
+void host_processor::loop(machine& m)
+{
+    while (!host_.leaving()) {
+        coarse_now = now();
+        if (sleepers_.earliest_hint() <= coarse_now)
+            sleepers_.expire(coarse_now);
+        if (m.take_notified())
+            (void)m.dispatch();
+        if (coarse_now - polled_at_ >= poll_interval)
+            poll();
+        auto* r = find();
+        if (!r) {
+            poll();
+            r = find();
+        }
+        if (!r && m.has_stock_fibers()) {
+            (void)m.dispatch();
+            r = find();
+        }
+        if (!r)
+            r = search(m);
+        if (r) {
+            if (searching_) {
+                searching_ = false;
+                if (host_.idle_.end_search())
+                    host_.wake_one();
+            }
+            m.run(static_cast<fiber_record&>(*r), slices_in_a_row);
+            if (m.has_stock_fibers() && ++stock_turn_ % 4 == 0)
+                (void)m.dispatch();
+            continue;
+        }
+        sleep(m);
+    }
+    if (searching_) {
+        searching_ = false;
+        (void)host_.idle_.end_search();
+    }
+}
+
+// The global queue first: this is each 61st pick, or there is nothing here.
+runnable* host_processor::find() noexcept
+{
+    if (auto* const r = host_.take_global(*this))
+        return r;
+    return pick();
+}
+
+runnable* host_processor::search(machine& m)
+{
+    if (host_.processors() == 1)
+        return nullptr;
+    if (!searching_ && !(searching_ = host_.idle_.try_begin_search()))
+        return nullptr;
+    for (unsigned round = 0; round != search_rounds && !host_.leaving(); ++round) {
+        coarse_now = now();
+        if (auto* const r = host_.steal(*this, coarse_now))
+            return r;
+        if (auto* const r = find())
+            return r;
+        if (m.notified() || interrupted_.load(std::memory_order_relaxed))
+            return nullptr;
+        for (int i = 0; i != 32; ++i)
+            relax_cpu();
+    }
+    return nullptr;
+}
+
+void host_processor::sleep(machine& m)
+{
+    // The dispatcher says until when; before the announcement, since it may
+    // make fibers ready.
+    auto deadline = time_point::max();
+    if (m.has_stock_fibers()) {
+        deadline = m.dispatch();
+        if (!empty_hint())
+            return;
+    }
+    deadline = std::min(deadline, sleepers_.earliest_hint());
+
+    (void)host_.idle_.begin_idle(id, std::exchange(searching_, false));
+    scope_exit const back([&] { // also where a handler throws
+        if (!host_.idle_.end_idle(id, false))
+            searching_ = true; // a waker took us off the list, and counts on us
+    });
+    // One more look, now that whoever submits sees us: not only the last
+    // searcher does it, since this processor may be the only one.
+    if (!host_.has_work_hint() && !m.notified() && !host_.leaving()) {
+        stats.idles.add();
+        block(deadline);
+    }
+}
+
+void host_processor::poll()
+{
+    stats.polls.add();
+    turn_.run();
+    polled_at_ = coarse_now;
+}
+
+// Runs one handler, however long it takes for one to come.
+void host_processor::block(time_point deadline)
+{
+    // Setting an earlier alarm is a system call. A later one can wait until
+    // this one has rung for nothing.
+    if (deadline < alarm_at_) {
+        alarm_at_ = deadline;
+        alarm_.expires_at(deadline);
+        alarm_.async_wait(boost::asio::bind_allocator(
+            slot_allocator<void, 256>(alarm_memory_), [this](error_code ec) {
+                if (!ec)
+                    alarm_at_ = time_point::max();
+            }));
+    }
+    io.run_one();
+}
+
+// A main context that waits in a primitive of Boost.Fiber's: a handler of the
+// user's does that. The thread goes on serving its io_context meanwhile.
+void host_processor::wait_until(time_point deadline) noexcept
+try {
+    coarse_now = now();
+    sleepers_.expire(coarse_now);
+    if (deadline <= coarse_now) {
+        io.poll_one();
+        return;
+    }
+    // Not in the list of the idle ones, so nobody else wakes this thread.
+    auto const soon = coarse_now + std::chrono::milliseconds(1);
+    io.run_one_until(std::min({deadline, soon, sleepers_.earliest_hint()}));
+} catch (...) {
+    host_.unhandled_in_handler();
+}
+
+void host_processor::interrupt() noexcept
+{
+    if (interrupted_.exchange(true, std::memory_order_seq_cst))
+        return; // one is on its way
+    boost::asio::post(
+        io,
+        boost::asio::bind_allocator(slot_allocator<void, 128>(interrupt_memory_), [this] {
+            interrupted_.store(false, std::memory_order_seq_cst);
+        }));
+}
+
+// --- all of them -----------------------------------------------------------------------------
+
+host::host(scheduler& facade, scheduler_options options)
+    : asio_core(resolved(std::move(options))), facade_(facade), idle_(options_.processors)
+{
+    if (options_.processors == 1)
+        set_alone();
+    for (unsigned i = 0; i != options_.processors; ++i) {
+        all_.push_back(std::make_unique<host_processor>(*this, i));
+        add(*all_.back());
+        boost::asio::make_service<context_service>(all_.back()->io, *this);
+    }
+    still_inside_ = options_.processors;
+    for (auto& p : all_)
+        try {
+            p->thread_ = std::thread([&p] { p->run(); });
+        } catch (std::system_error const&) {
+            {
+                std::lock_guard guard(exit_mutex_);
+                for (auto& q : all_)
+                    still_inside_ -= !q->thread_.joinable();
+            }
+            end_threads();
+            throw_error(
+                make_error_code(errc::thread_limit),
+                "the system refused a thread for a processor: ask for fewer "
+                "(scheduler_options::processors)");
+        }
+}
+
+host::~host()
+{
+    stop();
+    auto const grace = options_.shutdown_grace;
+    await_end(grace == grace.max() ? time_point::max() : now() + grace);
+    end_threads();
+}
+
+void host::stop() noexcept
+{
+    set_stopping();
+    request_stop_all(*this);
+}
+
+void host::join()
+{
+    if (auto* const g = current_fiber(); g && g->scheduler() == this)
+        throw_error(
+            make_error_code(errc::deadlock),
+            "a fiber cannot wait for the end of its own scheduler: call join() from outside");
+    await_end(time_point::max());
+}
+
+void host::end_threads() noexcept
+{
+    leaving_.store(true, std::memory_order_seq_cst);
+    for (auto& p : all_)
+        p->interrupt();
+    for (auto& p : all_)
+        if (p->thread_.joinable())
+            p->thread_.join();
+}
+
+// A fiber of Boost.Fiber's that was woken through another thread may have ended
+// while its waker is still on the way out of this thread's notify(). The waker
+// is on one of our threads: none exits before all have left their fibers.
+void host::meet_before_exit() noexcept
+{
+    std::unique_lock guard(exit_mutex_);
+    if (--still_inside_ == 0)
+        exit_.notify_all();
+    else
+        exit_.wait(guard, [&] { return still_inside_ == 0; });
+}
+
+boost::asio::io_context& host::next_io() noexcept
+{
+    auto const i = turn_.fetch_add(1, std::memory_order_relaxed);
+    return all_[i % all_.size()]->io;
+}
+
+scheduler_stats host::stats() const
+{
+    counter_values sum;
+    scheduler_stats s;
+    s.queued = global_size_hint();
+    for (auto const& p : all_) {
+        sum += p->processor::stats.values();
+        s.queued += p->queue.size_hint() + !p->lane.empty_hint();
+    }
+    s.fibers = live();
+    s.processors = processors();
+    s.idle_processors = idle_.idle_hint();
+    s.spawned = sum.spawned;
+    s.finished = sum.finished;
+    s.switches = sum.switches;
+    s.parks = sum.parks;
+    s.steals = sum.steals;
+    s.stolen = sum.stolen;
+    s.global_takes = sum.global_takes;
+    s.polls = sum.polls;
+    s.wakes = sum.wakes;
+    return s;
+}
+
+boost::asio::any_io_executor host::executor_at(processor* p)
+{
+    return (p ? static_cast<host_processor&>(*p) : *all_.front()).io.get_executor();
+}
+
+void host::wake_one() noexcept
+{
+    auto const i = idle_.processor_to_wake();
+    if (i == idle_state::none)
+        return;
+    if (auto* const m = machine::current(); m && m->held())
+        m->held()->stats.wakes.add();
+    all_[i]->interrupt();
+}
+
+} // namespace spindle::detail

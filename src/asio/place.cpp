@@ -1,0 +1,41 @@
+//
+// asio/place.cpp
+// ~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/asio/place.hpp>
+
+#include <spindle/detail/asio/guest.hpp>
+#include <spindle/detail/fiber/machine.hpp>
+#include <spindle/detail/fiber/park.hpp>
+#include <spindle/error.hpp>
+
+namespace spindle::detail {
+
+place place_here()
+{
+    if (auto* const g = current_fiber()) {
+        if (auto* const core = asio_core_of(*g))
+            return {core, std::unique_ptr<slice_poster>(g->bound ? g->bound->clone() : nullptr)};
+    } else if (auto* const core = core_running_here()) {
+        return {core, nullptr};
+    }
+    throw_error(
+        make_error_code(errc::not_in_fiber),
+        "there is no scheduler here to start a fiber on: name one, as in "
+        "spindle::spawn(scheduler, fn, token)");
+}
+
+boost::asio::any_io_executor executor_of(place const& p)
+{
+    if (p.bound)
+        return static_cast<bound_executor const&>(*p.bound).get();
+    auto* const m = machine::current();
+    auto* const held = m ? m->held() : nullptr;
+    return p.core->executor_at(held && &held->owner == p.core ? held : nullptr);
+}
+
+} // namespace spindle::detail

@@ -1,0 +1,63 @@
+//
+// asio/spawn_fiber.cpp
+// ~~~~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/asio/spawn_fiber.hpp>
+
+#include <spindle/detail/fiber/machine.hpp>
+#include <spindle/error.hpp>
+
+namespace spindle::detail {
+
+namespace {
+
+processor* held_here() noexcept
+{
+    auto* const m = machine::current();
+    return m ? m->held() : nullptr;
+}
+
+} // namespace
+
+fiber_record& prepare_fiber(place const& where, spawn_options&& options, void const* site)
+{
+    if (where.core->closing())
+        throw_error(
+            make_error_code(errc::scheduler_stopped),
+            "the execution context is being destroyed: it starts no fibers any more");
+    auto const size
+        = options.stack_size != 0 ? options.stack_size : where.core->options().stack_size;
+    auto& g = acquire_fiber(held_here(), size);
+    if (!options.name.empty())
+        g.name = std::move(options.name);
+    g.spawn_site = site;
+    return g;
+}
+
+void discard_fiber(fiber_record& g) noexcept { release_fiber(held_here(), g); }
+
+bool left_by_stop() noexcept
+{
+    auto const life = current_fiber()->life.load(std::memory_order_relaxed);
+    if ((life & 3) != 1)
+        return false;
+    try {
+        throw;
+    } catch (system_error const& e) {
+        return e.code() == operation_aborted();
+    } catch (...) {
+        return false;
+    }
+}
+
+void unhandled_here() noexcept
+{
+    auto& g = *current_fiber();
+    asio_core_of(g)->unhandled(g);
+}
+
+} // namespace spindle::detail

@@ -1,0 +1,309 @@
+//
+// fiber/fiber_pool.cpp
+// ~~~~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/fiber/fiber_pool.hpp>
+
+#include <spindle/detail/base/spin_lock.hpp>
+#include <spindle/detail/fiber/boost_access.hpp>
+#include <spindle/detail/fiber/machine.hpp>
+#include <spindle/detail/fiber/park.hpp>
+#include <spindle/detail/fiber/stop.hpp>
+#include <spindle/detail/sched/processor.hpp>
+#include <spindle/detail/stack/overflow.hpp>
+#include <spindle/detail/stack/pool.hpp>
+#include <spindle/error.hpp>
+
+#include <boost/fiber/type.hpp>
+#include <boost/system/errc.hpp>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <mutex>
+
+namespace spindle::detail {
+
+namespace {
+
+// What a processor keeps before it gives half of it to the others, and what
+// all together keep of one size.
+constexpr std::size_t processor_limit = 512;
+constexpr std::size_t shared_limit = 16 * 1024;
+
+// Sits between the context and the top of the stack.
+constexpr std::size_t record_bytes = (sizeof(fiber_record) + 63) & ~std::size_t{63};
+
+fiber_record& record_at(void* top) noexcept
+{
+    return *reinterpret_cast<fiber_record*>(static_cast<std::byte*>(top) - record_bytes);
+}
+
+// --- the shared lists -------------------------------------------------------------
+
+struct shared_list {
+    runnable* head = nullptr;
+    std::size_t count = 0;
+};
+
+struct shared_lists {
+    spin_lock lock; // leaf
+    std::array<shared_list, 64> by_size; // index: the logarithm of the stack's size
+    atomic<std::size_t> made{0};
+    atomic<std::size_t> ended{0};
+};
+
+constinit shared_lists shared;
+
+shared_list& list_for(std::size_t stack_size) noexcept
+{
+    return shared.by_size[static_cast<std::size_t>(std::countr_zero(stack_size))];
+}
+
+void share(fiber_record& g) noexcept
+{
+    std::lock_guard guard(shared.lock);
+    auto& list = list_for(g.stack_size);
+    g.next = list.head;
+    list.head = &g;
+    ++list.count;
+}
+
+fiber_record* take_shared(processor* p, std::size_t stack_size) noexcept
+{
+    std::lock_guard guard(shared.lock);
+    auto& list = list_for(stack_size);
+    auto* const first = list.head;
+    if (!first)
+        return nullptr;
+    list.head = first->next;
+    --list.count;
+    // The processor will want more: half of what it may keep, while we are here.
+    if (p && p->fiber_size == stack_size)
+        while (list.head && p->resting_count < processor_limit / 2) {
+            auto* const r = list.head;
+            list.head = r->next;
+            --list.count;
+            r->next = p->resting;
+            p->resting = r;
+            ++p->resting_count;
+        }
+    return static_cast<fiber_record*>(first);
+}
+
+// Gives the older half to the others.
+void share_half(processor& p) noexcept
+{
+    auto const keep = p.resting_count / 2;
+    auto* last = p.resting;
+    for (std::size_t i = 1; i < keep; ++i)
+        last = last->next;
+    auto* const first = last->next;
+    last->next = nullptr;
+    auto const n = p.resting_count - keep;
+    p.resting_count = keep;
+
+    auto* end = first;
+    while (end->next)
+        end = end->next;
+    std::lock_guard guard(shared.lock);
+    auto& list = list_for(p.fiber_size);
+    end->next = list.head;
+    list.head = first;
+    list.count += n;
+}
+
+// --- a fiber's loop ---------------------------------------------------------------
+
+// Whether there are enough fibers at rest without this one. A guess: others may
+// be about to rest too, and then there are a few more.
+bool is_superfluous(fiber_record const& g) noexcept
+{
+    auto* const p = machine::current()->held();
+    if (p && p->fiber_size == g.stack_size && p->resting_count < processor_limit)
+        return false;
+    std::lock_guard guard(shared.lock);
+    return list_for(g.stack_size).count >= shared_limit;
+}
+
+// Runs on the next stack: the fiber is at rest from here on.
+bool commit_rest(void* argument) noexcept
+{
+    auto& g = *static_cast<fiber_record*>(argument);
+    auto* const p = machine::current()->held();
+    if (p && p->fiber_size == g.stack_size) {
+        if (p->resting_count == processor_limit)
+            share_half(*p);
+        g.next = p->resting;
+        p->resting = &g;
+        ++p->resting_count;
+    } else {
+        share(g);
+    }
+    return true;
+}
+
+void end_task(fiber_record& g)
+{
+    auto& home = *g.scheduler();
+    end_fiber_specific_data(*g.ctx());
+    end_life(g);
+    auto* const bound = std::exchange(g.bound, nullptr);
+    g.invoke = nullptr;
+    g.task = nullptr;
+    g.budget = 0;
+    g.shielded = 0;
+    if (!g.name.empty())
+        g.name = {};
+    if (auto* const m = machine::current(); auto* const p = m->held())
+        p->stats.finished.add();
+    home.end_life();
+    if (bound)
+        delete bound; // and with it the work that it holds
+    else
+        home.end_work();
+}
+
+void fiber_main(fiber_record& g)
+{
+    for (;;) {
+        g.invoke(g);
+        end_task(g);
+        g.state.store(fiber_state::idle, std::memory_order_relaxed);
+        if (is_superfluous(g))
+            break;
+        rest(g, &commit_rest);
+    }
+    shared.ended.fetch_add(1, std::memory_order_relaxed);
+    machine::current()->expect_release();
+}
+
+// --- making one -------------------------------------------------------------------
+
+// What Boost.Fiber takes for an allocator: the stack below the record.
+struct stack_below_record {
+    stack_block block;
+
+    boost::context::stack_context allocate() const noexcept
+    {
+        boost::context::stack_context c;
+        c.sp = &record_at(block.top);
+        c.size = block.size - record_bytes;
+        return c;
+    }
+
+    void deallocate(boost::context::stack_context&) const noexcept
+    {
+        stack_pool::instance().deallocate(block);
+    }
+};
+
+fiber_record& make_fiber(std::size_t stack_size)
+{
+    auto const block = stack_pool::instance().allocate(stack_size);
+    auto& g = *::new (static_cast<void*>(&record_at(block.top))) fiber_record;
+    g.stack_size = block.size;
+    g.pooled = true;
+    boost::fibers::fiber_properties* const properties = &g;
+    auto const context = boost::fibers::make_worker_context_with_properties(
+        boost::fibers::launch::post, properties, stack_below_record{block},
+        [&g] { fiber_main(g); });
+    // One reference is the handle's and goes here, one is the context's own.
+    register_record(g);
+    shared.made.fetch_add(1, std::memory_order_relaxed);
+    return g;
+}
+
+// Names the fiber whose stack overflowed. In a signal handler.
+std::size_t name_for_overflow(void* top, char* out, std::size_t capacity) noexcept
+{
+    auto const& g = record_at(top);
+    if (g.marker != &g || g.name.size() > capacity)
+        return 0; // the stack is somebody else's
+    std::memcpy(out, g.name.data(), g.name.size());
+    return g.name.size();
+}
+
+std::size_t real_size(std::size_t wanted)
+{
+    return std::bit_ceil(std::clamp(wanted, stack_pool::min_size, stack_pool::max_size));
+}
+
+} // namespace
+
+fiber_record& acquire_fiber(processor* p, std::size_t stack_size)
+{
+    if (p && p->fiber_size == stack_size && p->resting) [[likely]] {
+        auto* const r = p->resting;
+        p->resting = r->next;
+        --p->resting_count;
+        return static_cast<fiber_record&>(*r);
+    }
+    if (stack_size < stack_pool::min_size || stack_size > stack_pool::max_size)
+        throw_error(
+            make_error_code(boost::system::errc::invalid_argument),
+            "a fiber's stack_size must be between 16 KiB and 1 GiB");
+    auto const size = real_size(stack_size);
+    if (auto* const g = take_shared(p, size))
+        return *g;
+    static bool const described = [] {
+        set_overflow_describer(&name_for_overflow);
+        install_overflow_handler();
+        return true;
+    }();
+    (void)described;
+    return make_fiber(size);
+}
+
+void release_fiber(processor* p, fiber_record& g) noexcept
+{
+    if (p && p->fiber_size == g.stack_size && p->resting_count < processor_limit) {
+        g.next = p->resting;
+        p->resting = &g;
+        ++p->resting_count;
+        return;
+    }
+    share(g);
+}
+
+void release_resting(processor& p) noexcept
+{
+    while (auto* const r = p.resting) {
+        p.resting = r->next;
+        --p.resting_count;
+        share(static_cast<fiber_record&>(*r));
+    }
+}
+
+void start_fiber(fiber_record& g, core& home, slice_poster* bound) noexcept
+{
+    g.home.store(&home, std::memory_order_release);
+    g.bound = bound;
+    home.begin_life();
+    if (!bound)
+        home.begin_work();
+    begin_life(g);
+    if (home.stopping())
+        request_stop(g, life_of(g));
+    if (auto* const m = machine::current(); m && m->held())
+        m->held()->stats.spawned.add();
+    ready(g);
+}
+
+fiber_pool_statistics get_fiber_pool_statistics() noexcept
+{
+    fiber_pool_statistics s;
+    s.made = shared.made.load(std::memory_order_relaxed);
+    s.ended = shared.ended.load(std::memory_order_relaxed);
+    std::lock_guard guard(shared.lock);
+    for (auto const& list : shared.by_size)
+        s.shared += list.count;
+    return s;
+}
+
+} // namespace spindle::detail

@@ -1,0 +1,367 @@
+//
+// fiber/machine.cpp
+// ~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/fiber/machine.hpp>
+
+#include <spindle/detail/base/fatal.hpp>
+#include <spindle/detail/fiber/boost_access.hpp>
+
+#include <boost/assert.hpp>
+#include <boost/fiber/operations.hpp>
+#include <boost/fiber/scheduler.hpp>
+
+#include <algorithm>
+#include <typeinfo>
+
+#if defined(__GNUC__)
+#include <cxxabi.h>
+#endif
+
+namespace spindle::detail {
+
+namespace {
+
+#if defined(__GNUC__)
+// The library is not opened at run time, so its thread-locals can lie at a
+// fixed offset: one load instead of a call.
+[[gnu::tls_model("initial-exec")]]
+#endif
+thread_local constinit machine* this_machine = nullptr;
+
+// How many fibers run between two turns of the dispatcher where main waits.
+constexpr unsigned slices_between_dispatches = 61;
+
+} // namespace
+
+SPINDLE_NOINLINE exception_state* exception_state::of_this_thread() noexcept
+{
+#if defined(__GNUC__)
+    asm volatile(""); // the call must not be taken for a repetition of an earlier one
+    return reinterpret_cast<exception_state*>(abi::__cxa_get_globals());
+#else
+    // No such state to carry: the runtime keeps it on the stack.
+    static thread_local exception_state unused;
+    return &unused;
+#endif
+}
+
+machine* machine::current() noexcept
+{
+    asm volatile("");
+    return this_machine;
+}
+
+machine* machine::ensure()
+{
+    if (auto* const m = current())
+        return m;
+    if (!context::active()->is_context(boost::fibers::type::main_context))
+        return nullptr;
+    boost::fibers::use_scheduling_algorithm<machine>();
+    return current();
+}
+
+machine::machine() noexcept
+    : current_(context::active()), thread_state_(exception_state::of_this_thread()),
+      owner_(&main_state_), main_(current_), scheduler_(current_->get_scheduler())
+{
+    BOOST_ASSERT(main_->is_context(boost::fibers::type::main_context));
+    this_machine = this;
+}
+
+machine::~machine()
+{
+    if (this_machine == this)
+        this_machine = nullptr;
+}
+
+// --- Boost.Fiber's side -------------------------------------------------------
+
+void machine::awakened(context* c) noexcept
+{
+    if (c == current_)
+        settle(c);
+    if (c == main_) {
+        main_ready_ = true;
+        return;
+    }
+    if (c->is_context(boost::fibers::type::dispatcher_context)) {
+        dispatcher_ = c;
+        dispatcher_ready_ = true;
+        return;
+    }
+    auto* g = record_of(*c);
+    if (!g)
+        g = &stock_record(*c);
+    scheduler_->detach_worker_context(c); // I3
+    if (auto const commit = g->commit) {
+        g->commit = nullptr;
+        if (commit(g->commit_argument))
+            return; // *g may be running elsewhere, or be gone
+        g->state.store(fiber_state::runnable, std::memory_order_relaxed);
+    }
+    requeue(*g);
+}
+
+machine::context* machine::pick_next() noexcept
+{
+    auto* const next = choose();
+    if (next)
+        enter(next);
+    return next;
+}
+
+bool machine::has_ready_fibers() const noexcept
+{
+    // Boost.Fiber asks when it replaces the algorithm, to move what is ready to
+    // the new one by pick_next(). What is detached in a scheduler's queues
+    // stays there.
+    return main_ready_ || dispatcher_ready_ || !kept_.empty();
+}
+
+void machine::suspend_until(time_point const& deadline) noexcept
+{
+    if (dispatcher_turn_ == turn::given) {
+        wanted_ = deadline;
+        dispatcher_turn_ = turn::done;
+        return;
+    }
+    // Main waits in a primitive of Boost.Fiber's: the thread sleeps here.
+    auto* const w = waiter_.load(std::memory_order_relaxed);
+    auto const busy = take_notified() || main_ready_ || !kept_.empty()
+        || (processor_ && (!processor_->empty_hint() || processor_->owner.global_size_hint() != 0));
+    (w ? *w : static_cast<poller&>(parking_)).wait_until(busy ? time_point::min() : deadline);
+    (void)take_notified(); // the dispatcher looks at everything now
+}
+
+void machine::notify() noexcept
+{
+    notified_.store(true, std::memory_order_seq_cst);
+    auto* const w = waiter_.load(std::memory_order_acquire);
+    (w ? *w : static_cast<poller&>(parking_)).interrupt();
+}
+
+// --- what runs next -------------------------------------------------------------
+
+machine::context* machine::choose() noexcept
+{
+    if (forced_ != nullptr)
+        return std::exchange(forced_, nullptr);
+
+    auto const in_dispatcher = current_ == dispatcher_;
+    switch (dispatcher_turn_) {
+    case turn::none:
+        break;
+    case turn::asked:
+        BOOST_ASSERT(dispatcher_ready_);
+        dispatcher_turn_ = turn::given;
+        dispatcher_ready_ = false;
+        record_ = nullptr;
+        return dispatcher_;
+    case turn::given:
+        return nullptr; // so that it tells us, by suspend_until(), when it wants to wake
+    case turn::done:
+        dispatcher_turn_ = turn::none;
+        main_ready_ = false;
+        record_ = nullptr;
+        return main_;
+    }
+
+    if (in_dispatcher && !main_ready_ && !polled_) {
+        polled_ = true;
+        return nullptr; // suspend_until() polls, or waits if there is nothing
+    }
+
+    if (processor_ != nullptr) {
+        if (slices_ == 0 && !main_ready_) {
+            // Main waits, or yields by Boost.Fiber's API: nobody else hands out
+            // slices. When it yields it is as one of those in the queue.
+            slices_ = current_ == main_ ? std::max(1u, processor_->queue.size_hint())
+                                        : slices_between_dispatches;
+            if (dispatcher_ready_)
+                return leave_for(dispatcher_);
+        }
+        if (slices_ != 0 && (!may_go_on_ || may_go_on_(permission_argument_))) {
+            --slices_;
+            auto* r = processor_->pick();
+            if (!r && !main_ready_)
+                r = processor_->owner.take_global(*processor_);
+            if (r) {
+                auto& g = static_cast<fiber_record&>(*r);
+                record_ = &g;
+                return g.ctx();
+            }
+        }
+    } else if (!kept_.empty() && !(main_ready_ && (++kept_turn_ & 1))) {
+        if (dispatcher_ready_ && ++kept_turn_ % slices_between_dispatches == 0)
+            return leave_for(dispatcher_);
+        record_ = static_cast<fiber_record*>(kept_.pop_front());
+        return record_->ctx();
+    }
+
+    if (main_ready_)
+        return leave_for(main_);
+    if (dispatcher_ready_)
+        return leave_for(dispatcher_);
+    if (!in_dispatcher)
+        fatal("nothing can run on this thread"); // I4
+    return nullptr;
+}
+
+machine::context* machine::leave_for(context* c) noexcept
+{
+    (c == main_ ? main_ready_ : dispatcher_ready_) = false;
+    record_ = nullptr;
+    return c;
+}
+
+void machine::enter(context* next) noexcept
+{
+    polled_ = false;
+    current_ = next;
+    auto* slot = &main_state_;
+    if (next != main_) {
+        if (next == dispatcher_) {
+            slot = &dispatcher_state_;
+        } else {
+            slot = &record_->exceptions;
+            record_->state.store(fiber_state::running, std::memory_order_relaxed);
+            if (!next->get_scheduler())
+                scheduler_->attach_worker_context(next);
+            if (processor_)
+                processor_->stats.switches.add();
+        }
+    }
+    if (slot != owner_) { // I2
+        *owner_ = *thread_state_;
+        *thread_state_ = *slot;
+        owner_ = slot;
+    }
+}
+
+// A fiber was launched with launch::dispatch: `launcher` became ready while,
+// as far as we knew, it was running.
+void machine::settle(context* launcher) noexcept
+{
+    auto* const active = context::active();
+    if (active == launcher)
+        return; // the thread's own start
+    current_ = active;
+    record_ = nullptr;
+    record_ = record_of(*active);
+    if (!record_)
+        record_ = &stock_record(*active);
+    *owner_ = *thread_state_;
+    *thread_state_ = record_->exceptions;
+    owner_ = &record_->exceptions;
+}
+
+void machine::requeue(fiber_record& g) noexcept
+{
+    g.state.store(fiber_state::runnable, std::memory_order_relaxed);
+    if (g.bound)
+        g.bound->post_slice(g);
+    else if (auto* const home = g.scheduler(); processor_ && &processor_->owner == home)
+        home->put_last(*processor_, g);
+    else if (home)
+        home->submit(g);
+    else
+        kept_.push_back(g);
+}
+
+// --- main's side ----------------------------------------------------------------
+
+unsigned machine::run(
+    fiber_record& g, unsigned slices, permission may_go_on, void* argument) noexcept
+{
+    BOOST_ASSERT(on_main() && slices != 0);
+    hooks::get().mark(entry_mark);
+    slices_ = slices - 1;
+    may_go_on_ = may_go_on;
+    permission_argument_ = argument;
+    forced_ = g.ctx();
+    record_ = &g;
+    scheduler_->yield(main_);
+    auto const ran = slices - slices_;
+    slices_ = 0;
+    may_go_on_ = nullptr;
+    while (auto* const r = postponed_.pop_front()) {
+        auto& again = static_cast<fiber_record&>(*r);
+        again.bound->post_slice(again);
+    }
+    return ran;
+}
+
+bool machine::has_attached_fibers() const noexcept
+{
+    return boost_fiber_has_attached_fibers(*scheduler_);
+}
+
+time_point machine::dispatch() noexcept
+{
+    BOOST_ASSERT(on_main());
+    dispatcher_turn_ = turn::asked;
+    scheduler_->yield(main_);
+    return std::exchange(wanted_, time_point::max());
+}
+
+fiber_record* machine::running() noexcept
+{
+    if (record_)
+        return record_;
+    if (current_ == main_ || current_ == dispatcher_)
+        return nullptr;
+    return record_ = &stock_record(*current_);
+}
+
+// --- fibers of Boost.Fiber's own --------------------------------------------------
+
+namespace {
+
+struct stock_record final : fiber_record {
+    ~stock_record() override
+    {
+        if (auto* const c = scheduler())
+            c->end_life();
+    }
+
+    static void* operator new(std::size_t n) { return ::operator new(n); }
+    static void operator delete(void* p) noexcept { ::operator delete(p); }
+};
+
+} // namespace
+
+fiber_record* record_of(boost::fibers::context& c) noexcept
+{
+    auto* const p = c.get_properties();
+    if (!p)
+        return nullptr;
+    if (typeid(*p) == typeid(fiber_record) || typeid(*p) == typeid(stock_record))
+        return static_cast<fiber_record*>(p);
+    fatal(
+        "a boost::fibers::fiber was given properties of another algorithm; "
+        "Spindle's algorithms keep their own");
+}
+
+fiber_record& machine::stock_record(context& c) noexcept
+{
+    stock_ = true;
+    auto* const g = new detail::stock_record;
+    g->adopt(c);
+    c.set_properties(g);
+    auto* const home = processor_ ? &processor_->owner : home_;
+    g->home.store(home, std::memory_order_relaxed);
+    g->life.store(4, std::memory_order_relaxed);
+    g->state.store(fiber_state::running, std::memory_order_relaxed);
+    if (home)
+        home->begin_life();
+    register_record(*g);
+    return *g;
+}
+
+} // namespace spindle::detail

@@ -1,0 +1,144 @@
+//
+// fiber/park.cpp
+// ~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/fiber/park.hpp>
+
+#include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/machine.hpp>
+#include <spindle/error.hpp>
+
+#include <boost/assert.hpp>
+#include <boost/fiber/scheduler.hpp>
+
+#include <algorithm>
+
+namespace spindle::detail {
+
+fiber_record* current_fiber() noexcept
+{
+    auto* const m = machine::current();
+    return m ? m->running() : nullptr;
+}
+
+namespace {
+
+// The switch itself. Boost.Fiber's yield is pick_next(), the jump, and
+// awakened() on the other side.
+void give_way(fiber_record& self, commit_function commit, void* argument) noexcept
+{
+    self.commit = commit;
+    self.commit_argument = argument;
+    auto* const c = self.ctx();
+    c->get_scheduler()->yield(c);
+}
+
+// Runs on the next stack, on the thread that the fiber has left.
+bool commit_yield(void* argument) noexcept
+{
+    auto& g = *static_cast<fiber_record*>(argument);
+    g.state.store(fiber_state::runnable, std::memory_order_relaxed);
+    auto* const m = machine::current();
+    auto* const p = m->held();
+    if (!g.bound && p && &p->owner == g.scheduler()) {
+        p->owner.put_tail(*p, g);
+        return true;
+    }
+    return false; // wherever it belongs
+}
+
+} // namespace
+
+void park(
+    fiber_record& self, commit_function commit, void* argument, wait_reason reason) noexcept
+{
+    self.reason.store(reason, std::memory_order_relaxed);
+    self.state.store(fiber_state::waiting, std::memory_order_relaxed);
+    if (auto* const p = machine::current()->held()) {
+        self.since = p->coarse_now;
+        p->stats.parks.add();
+    }
+    give_way(self, commit, argument);
+    self.reason.store(wait_reason::none, std::memory_order_relaxed);
+}
+
+void yield(fiber_record& self) noexcept { give_way(self, &commit_yield, &self); }
+
+void rest(fiber_record& self, commit_function commit) noexcept
+{
+    give_way(self, commit, &self);
+}
+
+void ready(fiber_record& g, lane where) noexcept
+{
+    g.state.store(fiber_state::runnable, std::memory_order_relaxed);
+    if (g.bound) {
+        g.bound->post_slice(g);
+        return;
+    }
+    auto& home = *g.scheduler();
+    auto* const m = machine::current();
+    auto* const p = m ? m->held() : nullptr;
+    if (!p || &p->owner != &home) {
+        home.submit(g);
+        return;
+    }
+    p->stats.readies.add();
+    if (where == lane::next)
+        home.put_next(*p, g);
+    else
+        home.put_last(*p, g);
+}
+
+// --- hooks ------------------------------------------------------------------------
+
+hooks& hooks::get() noexcept
+{
+    static constinit hooks instance;
+    return instance;
+}
+
+standing where_am_i() noexcept
+{
+    void const* heads[asio_heads] = {};
+    hooks::get().mark(heads);
+    if (auto* const m = machine::current(); m && m->running()) {
+        // Deeper than when the slice began: Asio runs somebody's handler on
+        // this fiber's stack, and holds a strand or a list that it must unwind.
+        return std::ranges::equal(heads, m->entry_mark) ? standing::in_fiber : standing::in_handler;
+    }
+    auto const inside = std::ranges::any_of(heads, [](void const* head) { return head; });
+    return inside ? standing::in_handler : standing::on_thread;
+}
+
+void require_may_wait()
+{
+    if (where_am_i() == standing::in_handler)
+        throw_error(
+            make_error_code(errc::not_in_fiber),
+            "a completion handler must not wait: spawn a fiber from it, or use a try_ or async_ "
+            "form");
+}
+
+void require_thread()
+{
+    if (where_am_i() != standing::on_thread)
+        throw_error(
+            make_error_code(errc::not_in_fiber),
+            "this blocks its thread, so it is for plain threads only: not for fibers or "
+            "completion handlers");
+}
+
+void require_fiber()
+{
+    if (where_am_i() != standing::in_fiber)
+        throw_error(
+            make_error_code(errc::not_in_fiber),
+            "only a fiber can wait here: start one with spindle::spawn or spindle::run");
+}
+
+} // namespace spindle::detail

@@ -1,0 +1,95 @@
+//
+// fiber/record.cpp
+// ~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/fiber/record.hpp>
+
+#include <boost/intrusive/list.hpp>
+#include <boost/stacktrace/frame.hpp>
+
+#include <mutex>
+
+namespace spindle::detail {
+
+namespace {
+
+// All records of the process, dead or alive. A fiber is entered when its stack
+// is made and leaves when that is released, so starting a function on a
+// resting fiber does not come by here. Never destroyed: fibers may outlive it.
+struct registry {
+    using list = boost::intrusive::list<
+        fiber_record,
+        boost::intrusive::member_hook<
+            fiber_record, boost::intrusive::list_member_hook<>, &fiber_record::registered>>;
+
+    std::mutex mutex; // leaf, but for request_stop() under for_each_record()
+    list records;
+    std::uint64_t serial = 0;
+
+    static registry& get()
+    {
+        static registry& instance = *new registry;
+        return instance;
+    }
+};
+
+} // namespace
+
+fiber_record::~fiber_record()
+{
+    delete source.load(std::memory_order_relaxed);
+    if (registered.is_linked()) {
+        auto& all = registry::get();
+        std::lock_guard lock(all.mutex);
+        all.records.erase(all.records.iterator_to(*this));
+    }
+}
+
+void register_record(fiber_record& g)
+{
+    auto& all = registry::get();
+    std::lock_guard lock(all.mutex);
+    g.id = ++all.serial;
+    all.records.push_back(g);
+}
+
+void for_each_record(void (*f)(fiber_record&, void*), void* argument)
+{
+    auto& all = registry::get();
+    std::lock_guard lock(all.mutex);
+    for (auto& g : all.records)
+        f(g, argument);
+}
+
+std::string describe_site(void const* address)
+{
+    if (!address)
+        return "an unknown place";
+    boost::stacktrace::frame const frame(address);
+    auto text = frame.name();
+    if (text.empty())
+        text = "code at " + [&] {
+            char digits[32];
+            std::snprintf(digits, sizeof digits, "%p", address);
+            return std::string(digits);
+        }();
+    if (frame.source_line() != 0)
+        text += " (" + frame.source_file() + ":" + std::to_string(frame.source_line()) + ")";
+    return text;
+}
+
+std::string display_name(fiber_record const& g)
+{
+    return g.name.empty() ? "fiber " + std::to_string(g.id) : '"' + g.name + '"';
+}
+
+std::string describe(fiber_record const& g)
+{
+    return display_name(g) + ", spawned from " + describe_site(g.spawn_site);
+}
+
+} // namespace spindle::detail

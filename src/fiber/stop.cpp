@@ -1,0 +1,143 @@
+//
+// fiber/stop.cpp
+// ~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/fiber/stop.hpp>
+
+#include <spindle/detail/base/cpu_relax.hpp>
+#include <spindle/detail/fiber/park.hpp>
+#include <spindle/error.hpp>
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace spindle::detail {
+
+namespace {
+
+void nothing(stop_hook&) noexcept {}
+
+constinit stop_hook busy_hook{&nothing};
+constexpr stop_hook* busy = &busy_hook;
+
+// A stopper's lock on what hook protects. Returns what was there.
+stop_hook* lock(fiber_record& g) noexcept
+{
+    auto* found = g.hook.load(std::memory_order_relaxed);
+    for (;;) {
+        if (found == busy) {
+            relax_cpu();
+            found = g.hook.load(std::memory_order_relaxed);
+        } else if (g.hook.compare_exchange_weak(
+                       found, busy, std::memory_order_seq_cst, std::memory_order_relaxed)) { // D
+            return found;
+        }
+    }
+}
+
+void unlock(fiber_record& g, stop_hook* found) noexcept
+{
+    g.hook.store(found, std::memory_order_release);
+}
+
+} // namespace
+
+void unhook_wait(fiber_record& self, stop_hook& hook) noexcept
+{
+    if (self.shielded != 0)
+        return;
+    auto* mine = &hook;
+    // Acquire: what a stopper did is done.
+    while (!self.hook.compare_exchange_weak(
+        mine, nullptr, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+        mine = &hook;
+        relax_cpu(); // I2: a stopper is inside
+    }
+}
+
+void begin_life(fiber_record& self) noexcept
+{
+    auto const last = self.life.load(std::memory_order_relaxed); // over: ours alone
+    self.life.store((last | 3) + 1, std::memory_order_seq_cst);
+}
+
+void end_life(fiber_record& self) noexcept
+{
+    auto const life = self.life.load(std::memory_order_relaxed) & ~std::uint64_t{3};
+    self.life.store(life | 2, std::memory_order_seq_cst); // L
+    if (auto* const s = self.source.load(std::memory_order_relaxed)) {
+        while (self.hook.load(std::memory_order_seq_cst) == busy)
+            relax_cpu();
+        self.source.store(nullptr, std::memory_order_relaxed);
+        delete s;
+    }
+}
+
+std::stop_source begin_stop(fiber_record& g, std::uint64_t life) noexcept
+{
+    std::stop_source source(std::nostopstate);
+    auto expected = life;
+    if (life == 0
+        || !g.life.compare_exchange_strong(
+            expected, life | 1, std::memory_order_seq_cst, std::memory_order_relaxed))
+        return source;
+    auto* const hook = lock(g);
+    if (g.life.load(std::memory_order_seq_cst) == (life | 1)) { // L
+        if (hook)
+            hook->stop(*hook);
+        if (auto* const s = g.source.load(std::memory_order_seq_cst))
+            source = *s;
+    }
+    unlock(g, hook);
+    return source;
+}
+
+void request_stop(fiber_record& g, std::uint64_t life) noexcept
+{
+    begin_stop(g, life).request_stop(); // the user's callbacks: with nothing held
+}
+
+void request_stop_all(core& home)
+{
+    struct all {
+        core& home;
+        std::vector<std::stop_source> sources;
+    } stopped{home, {}};
+    for_each_record(
+        [](fiber_record& g, void* argument) {
+            auto& s = *static_cast<all*>(argument);
+            auto const life = life_of(g);
+            if (g.home.load(std::memory_order_acquire) != &s.home)
+                return;
+            if (auto source = begin_stop(g, life); source.stop_possible())
+                s.sources.push_back(std::move(source));
+        },
+        &stopped);
+    for (auto& source : stopped.sources)
+        source.request_stop();
+}
+
+std::stop_token stop_token_of(fiber_record& self)
+{
+    auto* s = self.source.load(std::memory_order_relaxed); // ours to write
+    if (!s) {
+        s = std::make_unique<std::stop_source>().release();
+        self.source.store(s, std::memory_order_seq_cst);
+        if ((self.life.load(std::memory_order_seq_cst) & 3) == 1)
+            s->request_stop();
+    }
+    return s->get_token();
+}
+
+void throw_stopped(fiber_record& self)
+{
+    yield(self);
+    throw_error(operation_aborted());
+}
+
+} // namespace spindle::detail

@@ -1,0 +1,126 @@
+//
+// test/bench/bench.hpp
+// ~~~~~~~~~~~~~~~~~~~~
+// What all C++ contenders of the benchmark have in common: the command line,
+// the workloads' sizes and units, the clock, the memory gauge, the output.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_TEST_BENCH_BENCH_HPP
+#define SPINDLE_TEST_BENCH_BENCH_HPP
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace bench {
+
+/// Fibers between two joins of `spawn`, and fibers at a time in `yield`.
+inline constexpr std::size_t wave = 1000;
+
+/// Items a channel of `buffered` and `buffered44` holds.
+inline constexpr std::size_t channel_capacity = 128;
+
+/// The stack of a stackful peer's fiber: below malloc's threshold for mmap, so
+/// that stacks are reused and not mapped anew.
+inline constexpr std::size_t stack_size = 64 * 1024;
+
+/// The command line, with the workload's own count filled in. A count is the
+/// number of what the unit is of (fibers, switches, items), for all fibers
+/// together; what they cannot share evenly is left out.
+struct options {
+    std::string workload;
+    unsigned threads = 1;
+    std::size_t count = 0;
+    double seconds = 0;
+    std::uint16_t port = 0;
+    bool json = false;
+};
+
+/// One measured value, in the workload's unit, and what else is worth a column.
+struct result {
+    double value = 0;
+    std::vector<std::pair<std::string, double>> extra = {};
+};
+
+/// Thrown by a workload that this contender does not have in this size.
+struct unsupported : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+using workloads = std::map<std::string, std::function<result(options const&)>>;
+
+/**
+ * The whole of a contender's main().
+ *
+ * Parses the command line, runs the workload it names and prints one line, as
+ * text or (`--json`) as an object.
+ *
+ * @returns The exit code: 2 for a workload that `mine` does not have.
+ */
+int run(int argc, char** argv, std::string const& peer, workloads const& mine);
+
+/// How long sleeper `i` of `timers` sleeps: 10 to 20 ms, the same in each run.
+std::chrono::microseconds nap(std::size_t i);
+
+/// Says that the server of `echo` listens, and ends the process after
+/// `--seconds`, if given. Until then it serves until SIGTERM.
+void ready(options const&, std::uint16_t port);
+
+/// Throws `unsupported` for more than one thread: two fibers that yield on two
+/// threads run side by side, and no switch is left to measure.
+void require_one_thread(options const&);
+
+/// Cuts `left` fibers into waves.
+struct waves {
+    std::size_t left;
+
+    /// The size of the next wave; 0 after the last.
+    std::size_t next()
+    {
+        auto const n = std::min(left, wave);
+        left -= n;
+        return n;
+    }
+};
+
+/// Time since construction.
+class stopwatch {
+public:
+    double ns() const
+    {
+        return std::chrono::duration<double, std::nano>(clock::now() - start_).count();
+    }
+    double us() const { return ns() / 1e3; }
+    double ms() const { return ns() / 1e6; }
+
+private:
+    using clock = std::chrono::steady_clock;
+    clock::time_point start_ = clock::now();
+};
+
+/// What this process has of memory, in bytes.
+struct memory {
+    double resident;
+    double page_tables;
+    double peak;
+
+    static memory now();
+};
+
+/// The result of `parked`. `us` is the time to create, park, wake and finish
+/// all fibers, less the time to read the memory in between.
+result parked_result(options const&, double us, memory const& before, memory const& while_parked);
+
+} // namespace bench
+
+#endif // SPINDLE_TEST_BENCH_BENCH_HPP

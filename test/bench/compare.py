@@ -1,0 +1,353 @@
+#!/usr/bin/env python3
+#
+# test/bench/compare.py
+# ~~~~~~~~~~~~~~~~~~~~~
+# Runs the contenders in turn, prints the tables and writes them into the
+# documentation. Called by run, which builds the contenders first.
+#
+# Distributed under the Boost Software License, Version 1.0.
+# (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+#
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+# A contender is the program bench_NAME or bench_peer_NAME.
+SPINDLE, GO = "spindle", "go"
+CONTENDERS = [SPINDLE, GO, "boost_fiber_static", "boost_fiber_shared",
+              "asio_spawn", "asio_awaitable", "asio_callback", "epoll"]
+
+DEFAULT_THREADS = [1, 2]
+LEAST_REPEATS, LEAST_REPEATS_QUICK = 5, 3
+TIMEOUT = 180  # seconds a run may take
+ABSENT = 2     # exit code: the contender has no such workload
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    name: str
+    workload: str
+    count: int | None = None        # None: the programs' own
+    quick_count: int | None = None  # None: not in a quick run
+
+
+CASES = [
+    Case("spawn", "spawn", quick_count=100_000),
+    Case("yield", "yield", quick_count=100_000),
+    Case("switch", "switch", quick_count=500_000),
+    Case("pingpong", "pingpong", quick_count=100_000),
+    Case("buffered", "buffered", quick_count=500_000),
+    Case("buffered44", "buffered44", quick_count=500_000),
+    Case("select", "select", quick_count=100_000),
+    Case("mutex", "mutex", quick_count=1_000_000),
+    Case("mutex_yield", "mutex_yield", quick_count=100_000),
+    Case("skynet", "skynet", quick_count=100_000),
+    Case("parked", "parked", quick_count=10_000),
+    Case("parked 1M", "parked", count=1_000_000),
+    Case("timers", "timers", quick_count=10_000),
+    Case("echo", "echo", quick_count=0),
+]
+
+# The fields of a result that get a row of their own, beside the value.
+EXTRA_UNITS = {"bytes": "bytes/fiber", "page_table_bytes": "bytes/fiber", "peak_mb": "MB",
+               "p50_us": "us", "p99_us": "us"}
+
+
+def more_is_better(unit):
+    return unit.endswith("/s")
+
+
+# --- Running -------------------------------------------------------------------
+
+class Failed(Exception):
+    pass
+
+
+class Absent(Exception):
+    pass
+
+
+class Bench:
+    """The contenders of one build, run on this machine."""
+
+    def __init__(self, build, quick):
+        self.build = build
+        self.quick = quick
+        self.first_cpu = min(os.sched_getaffinity(0))
+
+    def program(self, contender):
+        prefix = "bench_" if contender == SPINDLE else "bench_peer_"
+        return self.build / (prefix + contender)
+
+    def built(self):
+        return [c for c in CONTENDERS if self.program(c).exists()]
+
+    def measure(self, contender, case, threads):
+        """One run: the JSON object that the program, or echo's client, prints."""
+        command = [self.program(contender), "--workload", case.workload, "--threads", str(threads)]
+        if case.workload == "echo":
+            return self._measure_echo(command, threads)
+        count = case.quick_count if self.quick else case.count
+        if count is not None:
+            command += ["--count", str(count)]
+        return self._json(command + ["--json"])
+
+    def _measure_echo(self, command, threads):
+        if threads == 1:
+            # The client has the last processor.
+            command = ["taskset", "-c", str(self.first_cpu)] + command
+        command += ["--port", "0", "--seconds", str(TIMEOUT)]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  text=True)
+        try:
+            ready = re.fullmatch(r"ready (\d+)\n", server.stdout.readline())
+            if not ready:
+                self._check(server.wait(TIMEOUT), server.stderr.read())
+                raise Failed("the server did not say 'ready'")
+            return self._json([self.build / "bench_echo_load", "--port", ready[1],
+                               "--seconds", "1" if self.quick else "3", "--json"])
+        finally:
+            server.terminate()
+            server.communicate()
+
+    def _json(self, command):
+        try:
+            ran = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"took more than {TIMEOUT} s")
+        self._check(ran.returncode, ran.stderr)
+        return json.loads(ran.stdout)
+
+    @staticmethod
+    def _check(code, stderr):
+        if code == ABSENT:
+            raise Absent
+        if code != 0:
+            raise Failed(f"exit code {code}: {stderr.strip()}")
+
+
+@dataclasses.dataclass
+class Row:
+    """One measured quantity of one workload, and each contender's values."""
+    name: str
+    unit: str
+    values: dict
+
+    def median(self, contender):
+        return statistics.median(self.values[contender])
+
+    def spread(self, contender):
+        """Half the distance from least to greatest, as a part of the median."""
+        values = self.values[contender]
+        median = self.median(contender)
+        return (max(values) - min(values)) / 2 / median if median else 0
+
+    def best_peer(self):
+        peers = [c for c in self.values if c != SPINDLE]
+        best = max if more_is_better(self.unit) else min
+        return best(peers, key=self.median, default=None)
+
+    def ratio(self, contender, other):
+        if contender not in self.values or other not in self.values or not self.median(other):
+            return None
+        return self.median(contender) / self.median(other)
+
+
+def run_case(bench, case, threads, repeats):
+    """The rows of one workload. Contenders take turns, and each is the first once in a while:
+    what disturbs the machine for a moment disturbs all alike."""
+    results = {c: [] for c in bench.built()}
+    for repeat in range(repeats):
+        order = list(results)
+        turn = repeat % len(order) if order else 0
+        for contender in order[turn:] + order[:turn]:
+            try:
+                results[contender].append(bench.measure(contender, case, threads))
+            except Absent:
+                del results[contender]
+            except Failed as failure:
+                print(f"{contender}, {case.name}, threads {threads}: {failure}", file=sys.stderr)
+                del results[contender]
+
+    rows = {}
+    for contender in [c for c in CONTENDERS if c in results]:
+        for result in results[contender]:
+            quantities = [(case.name, result["unit"], result["value"])]
+            quantities += [(f"{case.name}: {field}", unit, result[field])
+                           for field, unit in EXTRA_UNITS.items() if field in result]
+            for name, unit, value in quantities:
+                row = rows.setdefault(name, Row(name, unit, {}))
+                row.values.setdefault(contender, []).append(value)
+    return list(rows.values())
+
+
+# --- Tables --------------------------------------------------------------------
+
+def number(value):
+    return f"{value:,.0f}".replace(",", " ") if value >= 1000 else f"{value:.3g}"
+
+
+def ratio_text(ratio):
+    return "-" if ratio is None else f"{ratio:.2f}"
+
+
+def contenders_of(rows):
+    return [c for c in CONTENDERS if any(c in row.values for row in rows)]
+
+
+def medians_table(rows):
+    """Header and cells: each contender's median and spread."""
+    contenders = contenders_of(rows)
+    table = [["workload", "unit"] + contenders]
+    for row in rows:
+        table.append([row.name, row.unit] + [
+            f"{number(row.median(c))} ±{row.spread(c):.0%}" if c in row.values else "-"
+            for c in contenders])
+    return table
+
+
+def ratios_table(rows):
+    """Header and cells: each contender's median as a multiple of Go's, and of the best peer's."""
+    contenders = [c for c in contenders_of(rows) if c != GO]
+    table = [["workload"] + [f"{c} / go" for c in contenders] + ["best peer", "spindle / best"]]
+    for row in rows:
+        best = row.best_peer()
+        table.append([row.name] + [ratio_text(row.ratio(c, GO)) for c in contenders]
+                     + [best or "-", ratio_text(row.ratio(SPINDLE, best))])
+    return table
+
+
+def as_text(table):
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
+                     for line in table)
+
+
+def as_asciidoc(title, table):
+    lines = [f".{title}", f'[%header,cols="2{",1" * (len(table[0]) - 1)}"]', "|==="]
+    lines += ["|" + " |".join(line) for line in table]
+    return "\n".join(lines + ["|==="])
+
+
+def titled_tables(tables):
+    """tables: threads -> rows."""
+    for threads, rows in tables.items():
+        plural = "thread" if threads == 1 else "threads"
+        yield f"Medians, {threads} {plural}", medians_table(rows)
+        yield f"Ratios, {threads} {plural}", ratios_table(rows)
+
+
+# --- The machine ---------------------------------------------------------------
+
+def cpu_model():
+    found = re.search(r"^model name\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
+    return found[1] if found else platform.machine()
+
+
+def system_name():
+    return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+
+
+def go_version():
+    try:
+        return subprocess.run(["go", "version"], capture_output=True, text=True,
+                              check=True).stdout.split()[2].removeprefix("go")
+    except (OSError, subprocess.CalledProcessError):
+        return "-"
+
+
+def machine(build):
+    """Pairs of what there is and which."""
+    facts = json.loads((build / "build.json").read_text())
+    return [
+        ("Processor", cpu_model()),
+        ("Processors", str(len(os.sched_getaffinity(0)))),
+        ("System", f"{system_name()}, {platform.system()} {platform.release()}"),
+        ("Compiler", f"{facts['compiler']}, {facts['flags']}"),
+        ("Boost", facts["boost"]),
+        ("Boost.Fiber and Boost.Context in spindle", facts["linking"]),
+        ("Go", go_version()),
+        ("Date", datetime.date.today().isoformat()),
+    ]
+
+
+# --- The document --------------------------------------------------------------
+
+BEGIN, END = "// measured: begin", "// measured: end"
+
+
+def measured_part(build, tables, command, repeats):
+    parts = ['[cols="1,2"]\n|===\n'
+             + "\n".join(f"|{what} |{which}" for what, which in machine(build)) + "\n|===",
+             f"Command, each value the median of {repeats}, "
+             "± half the distance from the least to the greatest:\n\n"
+             f"----\n{command}\n----"]
+    parts += [as_asciidoc(title, table) for title, table in titled_tables(tables)]
+    return "\n\n".join(parts)
+
+
+def write_document(path, measured):
+    """Replaces what lies between the two marks, and nothing else."""
+    text = (path if path.exists() else HERE / "benchmarks.adoc.in").read_text()
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        sys.exit(f"{path}: needs one line '{BEGIN}' and below it one line '{END}'")
+    head, rest = text.split(BEGIN)
+    tail = rest.split(END)[1]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{head}{BEGIN}\n\n{measured}\n\n{END}{tail}")
+
+
+# -------------------------------------------------------------------------------
+
+def arguments():
+    parser = argparse.ArgumentParser(description="Compares Spindle with its peers.")
+    parser.add_argument("--build", type=pathlib.Path, required=True, help="where the programs are")
+    parser.add_argument("--doc", type=pathlib.Path, required=True, help="the document to update")
+    parser.add_argument("--quick", action="store_true",
+                        help="small counts, three repeats; leaves the document alone")
+    parser.add_argument("--workload", action="append", choices=[c.name for c in CASES],
+                        help="only this one (may be repeated); leaves the document alone")
+    parser.add_argument("--threads", default=",".join(map(str, DEFAULT_THREADS)),
+                        type=lambda text: [int(n) for n in text.split(",")],
+                        help="such as 1,2; any other list leaves the document alone")
+    parser.add_argument("--repeat", type=int, default=0, help="runs of each, at least five")
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
+    least = LEAST_REPEATS_QUICK if args.quick else LEAST_REPEATS
+    repeats = max(args.repeat, least)
+    cases = [c for c in CASES if not args.workload or c.name in args.workload]
+    if args.quick:
+        cases = [c for c in cases if c.quick_count is not None]
+
+    bench = Bench(args.build, args.quick)
+    tables = {}
+    for threads in args.threads:
+        tables[threads] = []
+        for case in cases:
+            print(f"{case.name}, threads {threads} ...", file=sys.stderr)
+            tables[threads] += run_case(bench, case, threads, repeats)
+    for title, table in titled_tables(tables):
+        print(f"\n{title}\n{as_text(table)}")
+
+    if not args.quick and not args.workload and args.threads == DEFAULT_THREADS:
+        command = "./test/bench/run" + (f" --repeat {args.repeat}" if args.repeat else "")
+        write_document(args.doc, measured_part(args.build, tables, command, repeats))
+        print(f"\nwritten to {args.doc}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

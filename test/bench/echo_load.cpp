@@ -1,0 +1,225 @@
+//
+// test/bench/echo_load.cpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~
+// The client of `echo`: connections that each send a message, wait for it to
+// come back and send the next. One thread on the last processor.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <boost/program_options.hpp>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <system_error>
+#include <unistd.h>
+#include <vector>
+
+#include "bench.hpp"
+
+namespace {
+
+struct options {
+    std::uint16_t port = 0;
+    std::size_t connections = 64;
+    std::size_t bytes = 64;
+    double seconds = 3;
+    bool json = false;
+};
+
+int check(ssize_t returned)
+{
+    if (returned < 0)
+        throw std::system_error(errno, std::system_category());
+    return static_cast<int>(returned);
+}
+
+// The servers are kept on the first.
+void pin_to_last_processor()
+{
+    cpu_set_t set;
+    check(::sched_getaffinity(0, sizeof set, &set));
+    int last = CPU_SETSIZE - 1;
+    while (!CPU_ISSET(last, &set))
+        --last;
+    CPU_ZERO(&set);
+    CPU_SET(last, &set);
+    check(::sched_setaffinity(0, sizeof set, &set));
+}
+
+int connect(std::uint16_t port)
+{
+    int const fd = check(::socket(AF_INET, SOCK_STREAM, 0));
+    int const on = 1;
+    check(::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    check(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address));
+    return fd;
+}
+
+// One connection with one message under way.
+class client {
+public:
+    client(options const& o, int epoll) : fd_(connect(o.port)), message_(o.bytes, 'x')
+    {
+        epoll_event event{};
+        event.events = EPOLLIN;
+        event.data.ptr = this;
+        check(::epoll_ctl(epoll, EPOLL_CTL_ADD, fd_, &event));
+    }
+
+    client(client const&) = delete;
+    client& operator=(client const&) = delete;
+
+    ~client() { ::close(fd_); }
+
+    void send()
+    {
+        sent_ = bench::stopwatch();
+        received_ = 0;
+        // A message is far smaller than a socket's buffer: it is sent whole.
+        if (::send(fd_, message_.data(), message_.size(), MSG_NOSIGNAL) !=
+            static_cast<ssize_t>(message_.size()))
+            throw std::runtime_error("cannot send: is the server gone?");
+    }
+
+    // True when the whole message is back.
+    bool receive()
+    {
+        auto const n = check(
+            ::recv(fd_, message_.data() + received_, message_.size() - received_, MSG_DONTWAIT));
+        if (n == 0)
+            throw std::runtime_error("the server has closed a connection");
+        received_ += static_cast<std::size_t>(n);
+        return received_ == message_.size();
+    }
+
+    double us_since_send() const { return sent_.us(); }
+
+private:
+    int fd_;
+    std::vector<char> message_;
+    std::size_t received_ = 0;
+    bench::stopwatch sent_;
+};
+
+// Times by the 100 ns, so that a run of any length takes the same memory.
+class histogram {
+public:
+    void add(double us)
+    {
+        auto const bucket = static_cast<std::size_t>(us * per_us);
+        ++buckets_[std::min(bucket, buckets_.size() - 1)];
+        ++total_;
+    }
+
+    std::size_t total() const { return total_; }
+
+    double percentile(double p) const
+    {
+        auto left = static_cast<double>(total_) * p / 100;
+        std::size_t bucket = 0;
+        while (bucket + 1 < buckets_.size() && (left -= static_cast<double>(buckets_[bucket])) > 0)
+            ++bucket;
+        return static_cast<double>(bucket) / per_us;
+    }
+
+private:
+    static constexpr double per_us = 10;
+    std::vector<std::size_t> buckets_ = std::vector<std::size_t>(1'000'000);
+    std::size_t total_ = 0;
+};
+
+// Runs the closed loop for `seconds` and returns the time it took.
+double exchange(int epoll, double seconds, histogram& latencies)
+{
+    std::array<epoll_event, 128> events;
+    bench::stopwatch watch;
+    while (watch.ns() < seconds * 1e9) {
+        int const n = check(::epoll_wait(epoll, events.data(), events.size(), 1000));
+        if (n == 0)
+            throw std::runtime_error("no answer within a second");
+        for (int i = 0; i < n; ++i) {
+            auto& c = *static_cast<client*>(events[static_cast<std::size_t>(i)].data.ptr);
+            if (c.receive()) {
+                latencies.add(c.us_since_send());
+                c.send();
+            }
+        }
+    }
+    return watch.ns() / 1e9;
+}
+
+void measure(options const& o)
+{
+    pin_to_last_processor();
+    int const epoll = check(::epoll_create1(0));
+    std::vector<std::unique_ptr<client>> clients;
+    for (std::size_t i = 0; i < o.connections; ++i)
+        clients.push_back(std::make_unique<client>(o, epoll));
+    for (auto& c : clients)
+        c->send();
+
+    histogram warm_up;
+    exchange(epoll, o.seconds / 10, warm_up);
+    histogram latencies;
+    auto const seconds = exchange(epoll, o.seconds, latencies);
+
+    auto const* const format =
+        o.json
+            ? R"({"peer": "echo_load", "workload": "echo", )"
+              R"("connections": %zu, "message_bytes": %zu, "value": %.1f, "unit": "requests/s", )"
+              R"("p50_us": %.1f, "p99_us": %.1f})"
+              "\n"
+            : "workload=echo connections=%zu message_bytes=%zu value=%.1f unit=requests/s "
+              "p50_us=%.1f p99_us=%.1f\n";
+    std::printf(
+        format,
+        o.connections,
+        o.bytes,
+        static_cast<double>(latencies.total()) / seconds,
+        latencies.percentile(50),
+        latencies.percentile(99));
+}
+
+options parse(int argc, char** argv)
+{
+    namespace po = boost::program_options;
+    options o;
+    po::options_description known("Options");
+    auto add = known.add_options();
+    add("port", po::value(&o.port)->required(), "where the server listens");
+    add("connections", po::value(&o.connections), "how many at a time");
+    add("bytes", po::value(&o.bytes), "size of a message");
+    add("seconds", po::value(&o.seconds), "how long, after a tenth of that to warm up");
+    add("json", po::bool_switch(&o.json), "print an object and not a line");
+    po::variables_map values;
+    po::store(po::parse_command_line(argc, argv, known), values);
+    po::notify(values);
+    return o;
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    try {
+        measure(parse(argc, argv));
+        return 0;
+    } catch (std::exception const& e) {
+        std::cerr << "echo_load: " << e.what() << '\n';
+        return 1;
+    }
+}

@@ -1,0 +1,16 @@
+//
+// main.cpp
+// ~~~~~~~~
+// The main of every test program that CMake builds: compiled once. (b2 takes
+// the one that Boost.Test makes from BOOST_TEST_MODULE, in each program.)
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <boost/test/unit_test.hpp>
+
+int main(int argc, char* argv[])
+{
+    return boost::unit_test::unit_test_main(+[] { return true; }, argc, argv);
+}
