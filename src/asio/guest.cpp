@@ -259,6 +259,8 @@ void guest::drain(fiber_record* first) noexcept
 
     if (m->has_stock_fibers())
         see_to_stock_fibers(*m);
+    if (left != 0)
+        (void)end_superfluous(*m, left);
     if (!own) {
         leave(p);
         if (outer)

@@ -39,6 +39,9 @@ constexpr auto poll_interval = std::chrono::microseconds(50);
 // processor; the lane of one is taken only after it was seen twice, 3 us apart.
 constexpr unsigned search_rounds = 40;
 
+// Resting fibers that a thread ends before it looks round again.
+constexpr std::size_t superfluous_at_a_time = 64;
+
 } // namespace
 
 // --- one turn of Asio -----------------------------------------------------------------
@@ -164,6 +167,8 @@ void host_processor::sleep(machine& m)
             return;
     }
     deadline = std::min(deadline, sleepers_.earliest_hint());
+    if (end_superfluous(m, superfluous_at_a_time) != 0)
+        return;
 
     (void)host_.idle_.begin_idle(id, std::exchange(searching_, false));
     scope_exit const back([&] { // also where a handler throws

@@ -32,7 +32,7 @@ namespace spindle::detail {
 namespace {
 
 // What a processor keeps before it gives half of it to the others, and what
-// all together keep of one size.
+// all together keep of one size once somebody has time to end the rest.
 constexpr std::size_t processor_limit = 512;
 constexpr std::size_t shared_limit = 16 * 1024;
 
@@ -120,17 +120,6 @@ void share_half(processor& p) noexcept
 
 // --- a fiber's loop ---------------------------------------------------------------
 
-// Whether there are enough fibers at rest without this one. A guess: others may
-// be about to rest too, and then there are a few more.
-bool is_superfluous(fiber_record const& g) noexcept
-{
-    auto* const p = machine::current()->held();
-    if (p && p->fiber_size == g.stack_size && p->resting_count < processor_limit)
-        return false;
-    std::lock_guard guard(shared.lock);
-    return list_for(g.stack_size).count >= shared_limit;
-}
-
 // Runs on the next stack: the fiber is at rest from here on.
 bool commit_rest(void* argument) noexcept
 {
@@ -175,9 +164,9 @@ void fiber_main(fiber_record& g)
         g.invoke(g);
         end_task(g);
         g.state.store(fiber_state::idle, std::memory_order_relaxed);
-        if (is_superfluous(g))
-            break;
         rest(g, &commit_rest);
+        if (g.leaving)
+            break;
     }
     shared.ended.fetch_add(1, std::memory_order_relaxed);
     machine::current()->expect_release();
@@ -278,6 +267,31 @@ void release_resting(processor& p) noexcept
         --p.resting_count;
         share(static_cast<fiber_record&>(*r));
     }
+}
+
+std::size_t end_superfluous(machine& m, std::size_t most) noexcept
+{
+    std::size_t n = 0;
+    for (; n != most; ++n) {
+        fiber_record* g = nullptr;
+        {
+            std::lock_guard guard(shared.lock);
+            for (auto& list : shared.by_size)
+                if (list.count > shared_limit) {
+                    g = static_cast<fiber_record*>(list.head);
+                    list.head = g->next;
+                    --list.count;
+                    break;
+                }
+        }
+        if (!g)
+            break;
+        g->leaving = true;
+        (void)m.run(*g, 1);
+    }
+    if (n != 0)
+        (void)m.dispatch(); // releases their stacks
+    return n;
 }
 
 void start_fiber(fiber_record& g, core& home, slice_poster* bound) noexcept

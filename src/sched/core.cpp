@@ -9,6 +9,7 @@
 #include <spindle/detail/sched/core.hpp>
 
 #include <algorithm>
+#include <array>
 
 namespace spindle::detail {
 
@@ -28,16 +29,16 @@ runnable* core::take_global(processor& p) noexcept
     if (queued == 0)
         return nullptr;
     // A share for each processor, and never more than half a local queue.
-    auto const share = queued / std::max(1u, processor_count()) + 1;
-    auto const room = local_queue::capacity / 2;
-    auto list = global_.pop(static_cast<std::uint32_t>(std::min<std::size_t>(share, room)));
-    auto* const first = list.pop_front();
-    if (!first)
+    std::array<runnable*, local_queue::capacity / 2> taken;
+    auto const share
+        = std::min(taken.size(), queued / std::max(1u, processor_count()) + 1);
+    auto const n = global_.pop(std::span(taken).first(share));
+    if (n == 0)
         return nullptr;
     p.stats.global_takes.add();
-    while (auto* const r = list.pop_front())
-        put_tail(p, *r);
-    return first;
+    for (std::size_t i = 1; i != n; ++i)
+        put_tail(p, *taken[i]);
+    return taken[0];
 }
 
 runnable* core::steal(processor& p, time_point at_time) noexcept
@@ -72,12 +73,10 @@ runnable* core::steal(processor& p, time_point at_time) noexcept
 
 void core::give_up(processor& p) noexcept
 {
-    runnable_list left;
     if (auto* const r = p.lane.take())
-        left.push_back(*r);
-    p.queue.drain_to(left);
-    if (!left.empty())
-        global_.push(std::move(left));
+        global_.push(*r);
+    while (auto* const r = p.queue.try_pop())
+        global_.push(*r);
 }
 
 bool core::has_work_hint() const noexcept

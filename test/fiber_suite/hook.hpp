@@ -10,33 +10,26 @@
 #ifndef SPINDLE_TEST_FIBER_SUITE_HOOK_HPP
 #define SPINDLE_TEST_FIBER_SUITE_HOOK_HPP
 
-// Boost.Fiber is built from its sources with one expression changed: where the
-// constructor of boost::fibers::scheduler says
+// Boost.Fiber is built from its sources with one line added: where a thread gets
+// its main context, its scheduler and its dispatcher, behind
 //
-//     algo_{ new algo::round_robin() }
+//     active_ = main_ctx;
 //
-// it says new_algorithm(). So every thread of a test program that touches a
-// fiber gets the shim's algorithm, from its first moment on: nothing runs on
-// another one before, and the tests need no change.
-
-namespace boost::fibers::algo {
-class algorithm;
-}
+// it calls install(). So every thread of a test program that touches a fiber
+// gets the shim's algorithm, from its first moment on: nothing runs on another
+// one before, and the tests need no change.
 
 namespace spindle_suite {
 
-// The algorithm of the calling thread's scheduler, newly made; Boost.Fiber
-// deletes it through its own reference count.
+// Installs the algorithm on the calling thread, by use_scheduling_algorithm().
 //
-// Called in the constructor of the scheduler, which is noexcept, while the
-// thread has no active context yet: this function and the algorithm's
-// constructor must not call boost::fibers::context::active(), nor anything of
-// boost::this_fiber, and must not throw.
+// That asks for the active context, and so enters the constructor that calls
+// this once more: it finds all done, and calls nothing again.
 //
 // Tests start and end plain std::threads that use fibers, so what threads share
 // must outlive them all, main's thread-locals included: a leaked object, made at
 // the first call, is the simplest.
-boost::fibers::algo::algorithm* new_algorithm() noexcept;
+void install();
 
 // Called once by main, before anything of Boost.Fiber: returns program(argc,
 // argv), perhaps with something round it.

@@ -1,7 +1,7 @@
 //
 // fiber_suite/shim_round_robin.hpp
 // ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-// spindle::algo::round_robin on every thread.
+// spindle::algo::round_robin on every thread, each with an io_context.
 //
 // Distributed under the Boost Software License, Version 1.0.
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
@@ -11,9 +11,13 @@
 
 #include <spindle/algo/round_robin.hpp>
 
-boost::fibers::algo::algorithm* spindle_suite::new_algorithm() noexcept
+#include <boost/asio/io_context.hpp>
+#include <boost/fiber/operations.hpp>
+
+void spindle_suite::install()
 {
-    return new spindle::algo::round_robin();
+    auto& ioc = *new boost::asio::io_context;
+    boost::fibers::use_scheduling_algorithm<spindle::algo::round_robin>(ioc);
 }
 
 int spindle_suite::run(int (*program)(int, char**), int argc, char* argv[])

@@ -9,12 +9,7 @@
 
 #include <fiber_suite/hook.hpp>
 
-#include <boost/fiber/algo/round_robin.hpp>
-
-boost::fibers::algo::algorithm* spindle_suite::new_algorithm() noexcept
-{
-    return new boost::fibers::algo::round_robin();
-}
+void spindle_suite::install() {}
 
 int spindle_suite::run(int (*program)(int, char**), int argc, char* argv[])
 {

@@ -1,7 +1,7 @@
 //
 // fiber_suite/shim_work_stealing.hpp
 // ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-// spindle::algo::work_stealing on every thread, all of one scheduler.
+// spindle::algo::work_stealing on every thread, all for one scheduler.
 //
 // Distributed under the Boost Software License, Version 1.0.
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
@@ -11,9 +11,12 @@
 
 #include <spindle/algo/work_stealing.hpp>
 
-boost::fibers::algo::algorithm* spindle_suite::new_algorithm() noexcept
+#include <boost/fiber/operations.hpp>
+
+void spindle_suite::install()
 {
-    return new spindle::algo::work_stealing();
+    static auto& sched = *new spindle::scheduler({.processors = 2});
+    boost::fibers::use_scheduling_algorithm<spindle::algo::work_stealing>(sched);
 }
 
 int spindle_suite::run(int (*program)(int, char**), int argc, char* argv[])

@@ -25,7 +25,6 @@ namespace {
 
 using queue = spindle::detail::basic_local_queue<4>;
 using spindle::detail::runnable;
-using spindle::detail::runnable_list;
 
 struct item : runnable {
     rl::var<int> payload; // a plain variable that Relacy watches
@@ -57,9 +56,9 @@ struct three_in_a_row : rl::test_suite<three_in_a_row<Overflow>, 3> {
         for (int i = 0; i != n; ++i) {
             items[i].payload($) = 1;
             if constexpr (Overflow) {
-                mine.push(items[i], [&](runnable_list&& l) {
-                    RL_ASSERT(l.size() == queue::capacity / 2 + 1);
-                    while (auto* r = l.pop_front())
+                mine.push(items[i], [&](std::span<runnable* const> half) {
+                    RL_ASSERT(half.size() == queue::capacity / 2 + 1);
+                    for (auto* r : half)
                         take(r);
                 });
             } else {

@@ -22,11 +22,17 @@ namespace {
 
 using spindle::detail::global_queue;
 using spindle::detail::runnable;
-using spindle::detail::runnable_list;
 
 struct item : runnable {
     int payload = 0; // not atomic on purpose: TSan sees a lost release here
 };
+
+std::vector<runnable*> pop(global_queue& q, std::size_t max)
+{
+    std::vector<runnable*> room(max);
+    room.resize(q.pop(room));
+    return room;
+}
 
 } // namespace
 
@@ -36,7 +42,7 @@ BOOST_AUTO_TEST_CASE(pops_nothing_from_empty)
 {
     global_queue q;
     BOOST_TEST(q.size_hint() == 0u);
-    BOOST_TEST(q.pop(10).empty());
+    BOOST_TEST(pop(q, 10).empty());
 }
 
 BOOST_AUTO_TEST_CASE(pops_the_oldest_and_no_more_than_asked)
@@ -46,33 +52,55 @@ BOOST_AUTO_TEST_CASE(pops_the_oldest_and_no_more_than_asked)
     for (auto& i : items)
         q.push(i);
     BOOST_TEST(q.size_hint() == 5u);
-    auto first = q.pop(2);
-    BOOST_TEST(first.size() == 2u);
-    BOOST_TEST(first.pop_front() == &items[0]);
-    BOOST_TEST(first.pop_front() == &items[1]);
+    BOOST_TEST((pop(q, 2) == std::vector<runnable*>{&items[0], &items[1]}));
     BOOST_TEST(q.size_hint() == 3u);
-    auto rest = q.pop(100);
-    BOOST_TEST(rest.size() == 3u);
-    BOOST_TEST(rest.pop_front() == &items[2]);
+    BOOST_TEST((pop(q, 100) == std::vector<runnable*>{&items[2], &items[3], &items[4]}));
     BOOST_TEST(q.size_hint() == 0u);
-    BOOST_TEST(q.pop(1).empty());
+    BOOST_TEST(pop(q, 1).empty());
 }
 
 BOOST_AUTO_TEST_CASE(keeps_the_order_of_a_batch)
 {
     global_queue q;
     std::array<item, 4> items;
-    runnable_list batch;
+    std::array<runnable*, 2> const batch{&items[1], &items[2]};
     q.push(items[0]);
-    batch.push_back(items[1]);
-    batch.push_back(items[2]);
-    q.push(std::move(batch));
-    BOOST_TEST(batch.empty());
-    q.push(runnable_list{});
+    q.push(batch);
+    q.push(std::span<runnable* const>());
     q.push(items[3]);
-    auto all = q.pop(4);
-    for (auto& i : items)
-        BOOST_TEST(all.pop_front() == &i);
+    BOOST_TEST(
+        (pop(q, 4) == std::vector<runnable*>{&items[0], &items[1], &items[2], &items[3]}));
+}
+
+BOOST_AUTO_TEST_CASE(grows_in_the_middle_of_its_ring)
+{
+    global_queue q;
+    std::vector<item> items(5'000);
+    std::size_t in = 0, out = 0;
+    while (out != items.size()) {
+        for (int i = 0; i != 5 && in != items.size(); ++i)
+            q.push(items[in++]);
+        for (auto* r : pop(q, 2))
+            BOOST_REQUIRE(r == &items[out++]);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(keeps_everything_in_order_without_memory)
+{
+    global_queue q;
+    std::array<item, 6> items;
+    global_queue::fail_next_growths(2);
+    q.push(items[0]); // to the list: the ring was refused
+    q.push(items[1]);
+    BOOST_TEST((pop(q, 1) == std::vector<runnable*>{&items[0]}));
+    q.push(items[2]);
+    BOOST_TEST((pop(q, 2) == std::vector<runnable*>{&items[1], &items[2]}));
+    q.push(items[3]); // refused once more
+    BOOST_TEST((pop(q, 1) == std::vector<runnable*>{&items[3]}));
+    q.push(items[4]); // to the ring
+    q.push(items[5]);
+    BOOST_TEST(q.size_hint() == 2u);
+    BOOST_TEST((pop(q, 5) == std::vector<runnable*>{&items[4], &items[5]}));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -89,7 +117,7 @@ BOOST_AUTO_TEST_CASE(every_item_comes_out_once)
     std::vector<std::thread> pool;
     for (std::size_t producer = 0; producer != 2; ++producer)
         pool.emplace_back([&, producer] {
-            runnable_list batch;
+            std::vector<runnable*> batch;
             for (std::size_t i = 0; i != n; ++i) {
                 auto& it = items[producer * n + i];
                 it.payload = 1;
@@ -97,18 +125,20 @@ BOOST_AUTO_TEST_CASE(every_item_comes_out_once)
                     q.push(it);
                     continue;
                 }
-                batch.push_back(it);
-                if (batch.size() == 7 || i == n - 1)
-                    q.push(std::move(batch));
+                batch.push_back(&it);
+                if (batch.size() == 7 || i == n - 1) {
+                    q.push(batch);
+                    batch.clear();
+                }
             }
         });
     for (int consumer = 0; consumer != 2; ++consumer)
         pool.emplace_back([&] {
             while (taken.load(std::memory_order_relaxed) != 2 * n) {
-                auto some = q.pop(5);
+                auto const some = pop(q, 5);
                 if (some.empty())
                     std::this_thread::yield();
-                while (auto* r = some.pop_front()) {
+                for (auto* r : some) {
                     static_cast<item*>(r)->payload += 1;
                     taken.fetch_add(1, std::memory_order_relaxed);
                 }

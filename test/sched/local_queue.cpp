@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstddef>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -24,6 +25,7 @@ namespace {
 using spindle::detail::local_queue;
 using spindle::detail::runnable;
 using spindle::detail::runnable_list;
+using half = std::span<runnable* const>;
 using small_queue = spindle::detail::basic_local_queue<4>;
 
 struct item : runnable {
@@ -89,7 +91,7 @@ BOOST_AUTO_TEST_CASE(pushes_without_the_sink_while_there_is_room)
     small_queue q;
     std::array<item, 4> items;
     for (auto& i : items)
-        q.push(i, [](runnable_list&&) { BOOST_ERROR("overflow of a queue with room"); });
+        q.push(i, [](half) { BOOST_ERROR("overflow of a queue with room"); });
     BOOST_TEST(q.size_hint() == 4u);
 }
 
@@ -100,34 +102,16 @@ BOOST_AUTO_TEST_CASE(hands_the_older_half_and_the_new_one_to_the_sink)
     for (std::size_t i = 0; i != 4; ++i)
         q.try_push(items[i]);
     int calls = 0;
-    runnable_list out;
-    q.push(items[4], [&](runnable_list&& l) {
+    std::vector<runnable*> out;
+    q.push(items[4], [&](half taken) {
         ++calls;
-        out = std::move(l);
+        out.assign(taken.begin(), taken.end());
     });
     BOOST_TEST(calls == 1);
-    BOOST_TEST(out.size() == 3u);
-    BOOST_TEST(out.pop_front() == &items[0]);
-    BOOST_TEST(out.pop_front() == &items[1]);
-    BOOST_TEST(out.pop_front() == &items[4]);
+    BOOST_TEST((out == std::vector<runnable*>{&items[0], &items[1], &items[4]}));
     BOOST_TEST(q.try_pop() == &items[2]);
     BOOST_TEST(q.try_pop() == &items[3]);
     BOOST_TEST(q.try_pop() == nullptr);
-}
-
-BOOST_AUTO_TEST_CASE(drains_behind_what_the_list_has)
-{
-    small_queue q;
-    std::array<item, 4> items;
-    runnable_list l;
-    l.push_back(items[0]);
-    for (std::size_t i = 1; i != 4; ++i)
-        q.try_push(items[i]);
-    q.drain_to(l);
-    BOOST_TEST(q.size_hint() == 0u);
-    BOOST_TEST(l.size() == 4u);
-    for (auto& i : items)
-        BOOST_TEST(l.pop_front() == &i);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -228,9 +212,7 @@ BOOST_AUTO_TEST_CASE(every_item_is_taken_once_with_overflow)
             while (!stop.load(std::memory_order_acquire)) {
                 if (auto* r = q.steal_half(mine))
                     take(r);
-                runnable_list some;
-                mine.drain_to(some);
-                while (auto* r = some.pop_front())
+                while (auto* r = mine.try_pop())
                     take(r);
                 std::lock_guard<std::mutex> lock(mutex);
                 while (auto* r = global.pop_front())
@@ -242,9 +224,10 @@ BOOST_AUTO_TEST_CASE(every_item_is_taken_once_with_overflow)
 
     for (auto& i : items) {
         i.payload = 1;
-        q.push(i, [&](runnable_list&& l) {
+        q.push(i, [&](half taken) {
             std::lock_guard<std::mutex> lock(mutex);
-            global.append(std::move(l));
+            for (auto* r : taken)
+                global.push_back(*r);
         });
     }
     while (auto* r = q.try_pop())

@@ -122,7 +122,7 @@ namespace detail {
 template <class... Signatures>
 struct initiate_and_wait {
     template <class Initiation, class... Args>
-    static auto run(error_code* ec, Initiation&& initiation, Args&&... args)
+    static operation_result_t<Signatures...> run(error_code* ec, Initiation&& initiation, Args&&... args)
     {
         operation<Signatures...> op;
         return op.run(
@@ -142,7 +142,8 @@ template <class Executor, class... Signatures>
 class boost::asio::async_result<spindle::use_fiber_t<Executor>, Signatures...> {
 public:
     template <class Initiation, class... Args>
-    static auto initiate(Initiation&& initiation, spindle::use_fiber_t<Executor>, Args&&... args)
+    static spindle::detail::operation_result_t<Signatures...> initiate(
+        Initiation&& initiation, spindle::use_fiber_t<Executor>, Args&&... args)
     {
         return spindle::detail::initiate_and_wait<Signatures...>::run(
             nullptr, std::forward<Initiation>(initiation), std::forward<Args>(args)...);
@@ -153,7 +154,7 @@ template <class... Signatures>
 class boost::asio::async_result<spindle::use_fiber_with_error, Signatures...> {
 public:
     template <class Initiation, class... Args>
-    static auto initiate(
+    static spindle::detail::operation_result_t<Signatures...> initiate(
         Initiation&& initiation, spindle::use_fiber_with_error token, Args&&... args)
     {
         return spindle::detail::initiate_and_wait<Signatures...>::run(
@@ -168,7 +169,8 @@ struct boost::asio::async_result<
     boost::asio::redirect_error_t<spindle::use_fiber_t<Executor>>,
     void(boost::system::error_code, Args...)> {
     template <class Initiation, class Token, class... InitArgs>
-    static auto initiate(Initiation&& initiation, Token&& token, InitArgs&&... args)
+    static spindle::detail::operation_result_t<void(boost::system::error_code, Args...)> initiate(
+        Initiation&& initiation, Token&& token, InitArgs&&... args)
     {
         return spindle::detail::initiate_and_wait<void(boost::system::error_code, Args...)>::run(
             &token.ec_, std::forward<Initiation>(initiation), std::forward<InitArgs>(args)...);

@@ -206,6 +206,24 @@ template <class... Values>
 struct result_of_arguments<std::tuple<std::exception_ptr, Values...>>
     : result_with_error<std::exception_ptr, Values...> {};
 
+// What use_fiber returns. Named, and not deduced from a body: Asio asks for it
+// while it still chooses among overloads, with types that no body would compile.
+template <class T>
+using or_monostate = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
+template <class... Signatures>
+struct operation_result {
+    using type = std::variant<or_monostate<
+        typename result_of_arguments<typename completion<Signatures>::arguments>::type>...>;
+};
+
+template <class Signature>
+struct operation_result<Signature>
+    : result_of_arguments<typename completion<Signature>::arguments> {};
+
+template <class... Signatures>
+using operation_result_t = typename operation_result<Signatures...>::type;
+
 // The arguments of a completion that says "aborted", for an operation that was
 // never started or never completed; empty where the signature has no room for
 // it, and then the error is thrown.
@@ -240,11 +258,12 @@ template <class... Signatures>
 class operation final : public operation_frame {
 public:
     using stored = std::variant<std::monostate, typename completion<Signatures>::arguments...>;
+    using result = operation_result_t<Signatures...>;
 
     // Starts it, parks, and gives its result, or reports its error: `out` null
     // throws it.
     template <class Start>
-    auto run(Start&& start, error_code* out)
+    result run(Start&& start, error_code* out)
     {
         if (!begin())
             return abort_unstarted(out);
@@ -270,7 +289,7 @@ private:
     static constexpr bool single = sizeof...(Signatures) == 1;
     using first = std::variant_alternative_t<1, stored>;
 
-    auto abort_unstarted(error_code* out)
+    result abort_unstarted(error_code* out)
     {
         yield(self()); // a loop that ignores its stop must not keep the thread
         abort();
@@ -285,26 +304,21 @@ private:
             throw_error(operation_aborted());
     }
 
-    auto take(error_code* out)
+    result take(error_code* out)
     {
         if (result_.index() == 0)
             abort(); // the handler was destroyed without having been called
         if constexpr (single) {
             return result_of_arguments<first>::get(std::get<1>(std::move(result_)), out);
         } else {
-            using results = std::variant<or_monostate<
-                typename result_of_arguments<typename completion<Signatures>::arguments>::type>...>;
-            return take_one_of<results>(out, std::index_sequence_for<Signatures...>());
+            return take_one_of(out, std::index_sequence_for<Signatures...>());
         }
     }
 
-    template <class T>
-    using or_monostate = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
-
-    template <class Results, std::size_t... I>
-    Results take_one_of(error_code* out, std::index_sequence<I...>)
+    template <std::size_t... I>
+    result take_one_of(error_code* out, std::index_sequence<I...>)
     {
-        std::optional<Results> results;
+        std::optional<result> results;
         auto const take_if = [&]<std::size_t Index>(std::integral_constant<std::size_t, Index>) {
             if (result_.index() != Index + 1)
                 return;

@@ -22,6 +22,7 @@
 
 namespace spindle::detail {
 
+class machine;
 struct processor;
 
 // Shape
@@ -29,8 +30,9 @@ struct processor;
 //   A fiber's entry function is a loop: run the function, end the life, rest.
 //   Resting is parking in a list: the processor's own, newest first, so that a
 //   stack comes back while it is warm; from there, half at a time, the lists
-//   that all share, one for each stack size. A fiber that finds those full
-//   returns from its loop, and its stack goes back to the stack pool.
+//   that all share, one for each stack size. What those have beyond a bound is
+//   told to return from its loop, a few at a time by threads that have nothing
+//   else to do; their stacks go back to the stack pool.
 //
 // Who may touch what
 //
@@ -43,6 +45,8 @@ struct processor;
 //   A new Boost.Fiber context for each function: construction, first switch,
 //   termination and the dispatcher's round cost four times the rest of a spawn.
 //   Unbounded lists: a burst of a million fibers would keep its memory for ever.
+//   Ending a fiber that finds the lists full: a burst would pay for the end of
+//   fibers that the next burst pays to make again; and it is in a hurry.
 //
 // Evidence: test/fiber/fiber_pool.cpp
 
@@ -81,6 +85,10 @@ void set_task(fiber_record& g, Task&& task)
 // Starts an acquired fiber with its task: a life begins, in `home`. Never runs
 // any of it before it returns. Takes over `bound`.
 SPINDLE_DECL void start_fiber(fiber_record& g, core& home, slice_poster* bound) noexcept;
+
+// On a machine's main context, when it has nothing to run. Ends up to `most`
+// resting fibers that are too many; returns how many it found.
+SPINDLE_DECL std::size_t end_superfluous(machine& m, std::size_t most) noexcept;
 
 struct fiber_pool_statistics {
     std::size_t shared = 0; // resting in the shared lists

@@ -103,6 +103,7 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
     atomic<fiber_state> state{fiber_state::idle};
     atomic<wait_reason> reason{wait_reason::none};
     bool pooled = false;             // our entry function runs on it, in a loop
+    bool leaving = false;            // at rest, and told to end
     std::uint8_t budget = 0;         // operations that completed at once, in a row
     std::uint8_t shielded = 0;       // stops are seen later
 

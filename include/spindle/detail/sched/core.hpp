@@ -18,7 +18,7 @@
 #include <spindle/detail/sched/processor.hpp>
 
 #include <cstddef>
-#include <cstdint>
+#include <span>
 
 namespace spindle::detail {
 
@@ -69,9 +69,9 @@ public:
     // The owner of `p`. As put_last, but for what has just had its turn.
     void put_tail(processor& p, runnable& r) noexcept
     {
-        p.queue.push(r, [&](runnable_list&& half) {
+        p.queue.push(r, [&](std::span<runnable* const> half) {
             p.stats.overflows.add();
-            global_.push(std::move(half));
+            global_.push(half);
         });
     }
 

@@ -1,0 +1,154 @@
+//
+// bench/spindle.cpp
+// ~~~~~~~~~~~~~~~~~
+// Spindle in the benchmark: the same workloads as the peers'.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle.hpp>
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+
+#include <array>
+#include <atomic>
+#include <utility>
+
+#include "bench.hpp"
+
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using bench::options;
+using bench::result;
+using bench::stopwatch;
+
+// The executor's type is known to the compiler, as in the Asio peers.
+using tcp_socket = asio::basic_stream_socket<tcp, asio::io_context::executor_type>;
+
+// A workload is the main fiber of a scheduler.
+template <class Workload>
+auto on_scheduler(Workload workload)
+{
+    return [workload](options const& o) {
+        return spindle::run(
+            [&] { return workload(o); },
+            {.processors = o.threads, .stack_size = bench::stack_size});
+    };
+}
+
+result spawn(options const& o)
+{
+    spindle::wait_group group;
+    stopwatch watch;
+    for (bench::waves waves{o.count}; auto const n = waves.next();) {
+        for (std::size_t i = 0; i < n; ++i)
+            group.go([] {});
+        group.wait();
+    }
+    return {watch.ns() / static_cast<double>(o.count)};
+}
+
+// `n` fibers yield, `o.count` times in all.
+result yields(options const& o, std::size_t n)
+{
+    spindle::wait_group group;
+    stopwatch watch;
+    for (std::size_t i = 0; i < n; ++i)
+        group.go([&] {
+            for (std::size_t k = 0; k < o.count / n; ++k)
+                spindle::this_fiber::yield();
+        });
+    group.wait();
+    return {watch.ns() / static_cast<double>(o.count)};
+}
+
+result hand_over(options const& o)
+{
+    bench::require_one_thread(o);
+    return yields(o, 2);
+}
+
+result timers(options const& o)
+{
+    spindle::wait_group group;
+    stopwatch watch;
+    for (std::size_t i = 0; i < o.count; ++i)
+        group.go([i] { spindle::this_fiber::sleep_for(bench::nap(i)); });
+    group.wait();
+    return {watch.ms()};
+}
+
+result parked(options const& o)
+{
+    auto const before = bench::memory::now();
+    spindle::wait_group gate(1);
+    spindle::wait_group group;
+    std::atomic<std::size_t> arrived{0};
+
+    stopwatch parking;
+    for (std::size_t i = 0; i < o.count; ++i)
+        group.go([&] {
+            arrived.fetch_add(1, std::memory_order_relaxed);
+            gate.wait();
+        });
+    while (arrived.load(std::memory_order_relaxed) < o.count)
+        spindle::this_fiber::yield();
+    auto us = parking.us();
+
+    auto const while_parked = bench::memory::now();
+
+    stopwatch waking;
+    gate.done();
+    group.wait();
+    us += waking.us();
+    return bench::parked_result(o, us, before, while_parked);
+}
+
+void session(tcp_socket socket)
+{
+    std::array<char, 4096> buffer;
+    boost::system::error_code ec;
+    for (;;) {
+        auto const n = socket.async_read_some(asio::buffer(buffer), spindle::use_fiber[ec]);
+        if (ec)
+            return;
+        asio::async_write(socket, asio::buffer(buffer, n), spindle::use_fiber[ec]);
+        if (ec)
+            return;
+    }
+}
+
+result echo(options const& o)
+{
+    auto& sched = spindle::this_fiber::get_scheduler();
+    asio::basic_socket_acceptor<tcp, asio::io_context::executor_type> acceptor(
+        sched.get_executor(), {asio::ip::address_v4::loopback(), o.port});
+    bench::ready(o, acceptor.local_endpoint().port());
+    for (;;) {
+        tcp_socket socket(sched.next_executor());
+        acceptor.async_accept(socket, spindle::use_fiber);
+        socket.set_option(tcp::no_delay(true));
+        spindle::go([s = std::move(socket)]() mutable { session(std::move(s)); });
+    }
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    return bench::run(
+        argc, argv, "spindle",
+        {
+            {"spawn", on_scheduler(spawn)},
+            {"yield", on_scheduler([](options const& o) { return yields(o, bench::wave); })},
+            {"switch", on_scheduler(hand_over)},
+            {"timers", on_scheduler(timers)},
+            {"parked", on_scheduler(parked)},
+            {"echo", on_scheduler(echo)},
+        });
+}
