@@ -10,6 +10,7 @@
 #define SPINDLE_RUN_HPP
 
 #include <spindle/config.hpp>
+#include <spindle/detail/base/scope_exit.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/fiber.hpp>
 #include <spindle/scheduler.hpp>
@@ -38,17 +39,24 @@ namespace spindle {
  * them). Returns what `fn` returns, or throws what left it.
  *
  * @par Blocking
- * Blocks the calling thread. Throws `errc::not_in_fiber` when it is a fiber's.
+ * The calling thread becomes one of the scheduler's until then, so with one
+ * processor no other thread is started. Boost.Fiber's algorithm of that thread
+ * is its round_robin afterwards. Throws `errc::not_in_fiber` when it is a fiber's.
  */
 template <detail::spawned_function Function>
 SPINDLE_CALLED_FROM_HERE auto run(Function&& fn, scheduler_options options = {})
     -> std::decay_t<detail::fiber_function_result<Function>>
 {
     detail::require_thread();
-    scheduler sched(std::move(options));
+    detail::runner runner(std::move(options));
     auto main_fiber = detail::spawn_joinable(
-        detail::place{&detail::core_of(sched), nullptr}, {.name = "main"},
-        std::forward<Function>(fn), detail::call_site());
+        detail::place{&runner.core(), nullptr}, {.name = "main"},
+        [&runner, f = std::decay_t<Function>(std::forward<Function>(fn))]() mutable {
+            detail::scope_exit const end([&] { runner.finish(); });
+            return detail::call_fiber_function(std::move(f));
+        },
+        detail::call_site());
+    runner.run();
     return main_fiber.join();
 }
 

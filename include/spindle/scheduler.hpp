@@ -25,6 +25,8 @@ class scheduler;
 namespace detail {
 class host;
 class asio_core;
+class runner;
+struct run_on_caller {};
 [[nodiscard]] SPINDLE_DECL asio_core& core_of(scheduler& s) noexcept;
 } // namespace detail
 
@@ -127,10 +129,34 @@ public:
     [[nodiscard]] SPINDLE_DECL scheduler_stats stats() const;
 
 private:
+    friend class detail::runner;
+    SPINDLE_DECL scheduler(detail::run_on_caller, scheduler_options options);
+
     friend SPINDLE_DECL detail::asio_core& detail::core_of(scheduler& s) noexcept;
 
     std::unique_ptr<detail::host> host_;
 };
+
+namespace detail {
+
+// A scheduler whose first processor is run by the thread that made it.
+class runner {
+public:
+    SPINDLE_DECL explicit runner(scheduler_options options);
+
+    // Returns after finish(), once no fiber is left.
+    SPINDLE_DECL void run() noexcept;
+
+    // The main fiber, when it ends.
+    SPINDLE_DECL void finish() noexcept;
+
+    asio_core& core() noexcept { return core_of(sched_); }
+
+private:
+    scheduler sched_;
+};
+
+} // namespace detail
 
 } // namespace spindle
 

@@ -64,10 +64,9 @@ class spawn_task {
     using handler_executor = boost::asio::associated_executor_t<Handler, Executor>;
 
 public:
-    template <class F>
-    spawn_task(
-        F&& f, Handler&& handler, Executor const& ex, std::shared_ptr<spawn_stop> stop)
-        : function_(std::forward<F>(f)), handler_(std::move(handler)),
+    template <class F, class H>
+    spawn_task(F&& f, H&& handler, Executor const& ex, std::shared_ptr<spawn_stop> stop)
+        : function_(std::forward<F>(f)), handler_(std::forward<H>(handler)),
           executor_(boost::asio::prefer(
               boost::asio::get_associated_executor(handler_, ex),
               boost::asio::execution::outstanding_work.tracked)),
@@ -113,9 +112,10 @@ private:
         function_.reset(); // what it captured is gone before anybody hears of the end
     }
 
-    // Posted: the handler is somebody else's, and must not run on this stack.
+    // Posted: the handler is somebody else's, and must not run on this stack. A
+    // call of its own: Asio's thread-locals, and the fiber has parked before.
     template <class... Args>
-    void deliver(Args... args)
+    SPINDLE_NOINLINE void deliver(Args... args)
     {
         if (asio_core_of(*current_fiber())->closing())
             return; // as Asio does with what has not run when it goes away

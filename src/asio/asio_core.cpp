@@ -135,16 +135,21 @@ void asio_core::await_end(time_point deadline) noexcept
     if (deadline == time_point::max()) {
         ended_.wait(guard, ended);
     } else if (!ended_.wait_until(guard, deadline, ended)) {
-        std::fprintf(
-            stderr,
-            "spindle: fatal: %zu fibers have not left their scheduler within its "
-            "shutdown_grace:\n",
-            live());
-        print_live_fibers();
-        std::terminate();
+        give_up_waiting();
     }
     guard.unlock();
     waiting_for_end_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+void asio_core::give_up_waiting() noexcept
+{
+    std::fprintf(
+        stderr,
+        "spindle: fatal: %zu fibers have not left their scheduler within its "
+        "shutdown_grace:\n",
+        live());
+    print_live_fibers();
+    std::terminate();
 }
 
 void asio_core::print_live_fibers() noexcept

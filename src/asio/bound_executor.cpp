@@ -30,7 +30,10 @@ void run_slice(fiber_record& g) noexcept
         m->postpone(g); // Asio is being run on a fiber's stack
         return;
     }
+    auto& core = *asio_core_of(g);
     m->run(g, 1);
+    if (m->has_stock_fibers())
+        core.see_to_stock_fibers(*m);
 }
 
 // The function that is posted. One that is destroyed without having been called

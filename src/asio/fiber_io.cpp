@@ -62,7 +62,7 @@ void fiber_io::finish() noexcept
     if ((before & locked) != 0)
         return; // I2: the holder resumes the fiber; it may be our own caller
     if (try_lock())
-        unlock();
+        unlock(&resume_from_handler);
 }
 
 void fiber_io::emit() noexcept
@@ -78,7 +78,7 @@ void fiber_io::emit() noexcept
             if (free) {
                 if (!asio_core_of(fiber_)->closing())
                     signal_.emit(boost::asio::cancellation_type::all);
-                unlock();
+                unlock(&resume_later);
             }
             return;
         }
@@ -95,7 +95,7 @@ void fiber_io::enqueue(pending_function& p) noexcept
                 continue;
             }
             p.run(&p);
-            unlock();
+            unlock(&resume_from_handler);
             return;
         }
         p.next = reinterpret_cast<pending_function*>(w & ~flags);
@@ -135,7 +135,7 @@ std::uintptr_t fiber_io::do_what_was_left() noexcept
     return w;
 }
 
-void fiber_io::unlock() noexcept
+void fiber_io::unlock(resume_function resume) noexcept
 {
     for (;;) {
         auto w = do_what_was_left();
@@ -145,7 +145,7 @@ void fiber_io::unlock() noexcept
                 w, is_done ? idle : w & ~locked, std::memory_order_acq_rel,
                 std::memory_order_relaxed)) {
             if (is_done)
-                resume_from_handler(g); // I2
+                resume(g); // I2
             return;
         }
     }
@@ -158,5 +158,7 @@ void resume_from_handler(fiber_record& g) noexcept
     else
         asio_core_of(g)->resume(g);
 }
+
+void resume_later(fiber_record& g) noexcept { ready(g, lane::last); }
 
 } // namespace spindle::detail

@@ -12,6 +12,7 @@
 #include <spindle/detail/asio/host.hpp>
 #include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/fiber_pool.hpp>
+#include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 #include <spindle/error.hpp>
@@ -23,6 +24,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <functional>
 
 namespace spindle::detail {
 
@@ -154,12 +156,12 @@ guest::~guest()
     std::erase(list.all, this);
 }
 
-bool guest::runs_here() const noexcept
+void const* guest::frame_here() const noexcept
 {
     namespace asio = boost::asio::detail;
     using threads = asio::call_stack<asio::thread_context, asio::thread_info_base>;
     auto* const here = io();
-    return here && threads::contains(&scheduler_of(*here)) != nullptr;
+    return here ? threads::contains(&scheduler_of(*here)) : nullptr;
 }
 
 boost::asio::any_io_executor guest::executor_at(processor*)
@@ -197,7 +199,8 @@ void guest::wake_one() noexcept
     boost::asio::post(
         *here, boost::asio::bind_allocator(slot_allocator<void, 256>(drain_memory_), [this] {
             posted_.store(false, std::memory_order_seq_cst); // I1
-            drain(nullptr);
+            if (!drain(nullptr))
+                timers_->retry();
         }));
 }
 
@@ -207,18 +210,23 @@ void guest::resume(fiber_record& g) noexcept
         return run_abandoned(g);
     // At once, if this thread runs our io_context and is free to. Not so if the
     // operation was of another context: those threads are not ours to use.
-    auto* const m = machine::ensure();
-    if (m && m->on_main() && runs_here())
-        drain(&g);
-    else
+    if (!may_drain_here() || !drain(&g))
         ready(g, lane::last);
 }
 
-void guest::drain(fiber_record* first) noexcept
+// Not inside a strand, either: other fibers are strangers there.
+bool guest::may_drain_here() const noexcept
+{
+    void const* heads[asio_heads];
+    hooks::get().mark(heads);
+    return runs_here() && std::all_of(heads + 1, heads + asio_heads, [](auto* h) { return !h; });
+}
+
+bool guest::drain(fiber_record* first) noexcept
 {
     auto* const m = machine::ensure();
     if (!m || !m->on_main())
-        return; // on a fiber's stack: the drain that it belongs to looks again at its end
+        return false; // on a fiber's stack
 
     // The thread may have a processor: algo::round_robin's, which is one of ours;
     // or a host's, whose handler runs this io_context.
@@ -228,6 +236,7 @@ void guest::drain(fiber_record* first) noexcept
     auto& p = own ? *outer : acquire();
     m->take(p);
     m->set_home(this);
+    meet(*m);
     if (m->has_stock_fibers())
         see_to_stock_fibers(*m);
 
@@ -272,6 +281,7 @@ void guest::drain(fiber_record* first) noexcept
     fence(std::memory_order_seq_cst);
     if (has_work_hint())
         wake_one();
+    return true;
 }
 
 processor& guest::acquire()
@@ -304,23 +314,43 @@ void guest::leave(processor& p) noexcept
 // that.
 void guest::see_to_stock_fibers(machine& m) noexcept
 {
-    machine* none = nullptr;
-    if (!only_machine_.compare_exchange_strong(none, &m, std::memory_order_relaxed)
-        && none != &m)
-        several_machines_.store(true, std::memory_order_relaxed);
+    meet(m);
     if (!m.has_waiter())
         m.set_waiter(waker_.get());
     auto const deadline = m.dispatch();
-    if (!m.has_attached_fibers())
+    if (!m.has_attached_fibers()) {
+        stock_waits_.store(false, std::memory_order_seq_cst);
         return;
-    if (several_machines_.load(std::memory_order_relaxed))
+    }
+    stock_waits_.store(true, std::memory_order_seq_cst);
+    refuse_stock_waits_of_several();
+    if (deadline != time_point::max() && io())
+        timers_->wake_at(deadline);
+}
+
+// Each thread that runs fibers here comes by.
+void guest::meet(machine& m) noexcept
+{
+    auto* first = only_machine_.load(std::memory_order_relaxed);
+    if (first == &m)
+        return;
+    if (first
+        || !only_machine_.compare_exchange_strong(first, &m, std::memory_order_relaxed)) {
+        several_machines_.store(true, std::memory_order_seq_cst);
+        refuse_stock_waits_of_several();
+    }
+}
+
+// seq_cst, all four: each side stores its own and then looks at the other's.
+void guest::refuse_stock_waits_of_several() const noexcept
+{
+    if (stock_waits_.load(std::memory_order_seq_cst)
+        && several_machines_.load(std::memory_order_seq_cst))
         fatal(
             "a fiber waits in a primitive of Boost.Fiber's (boost::fibers::mutex, "
             "condition_variable, future, channel, this_fiber::sleep_for, ...) on an io_context "
             "that several threads run. Asio cannot wake the one thread that Boost.Fiber wants "
             "woken: use spindle's primitive, or one thread, or a spindle::scheduler");
-    if (deadline != time_point::max())
-        timers_->wake_at(deadline);
 }
 
 // --- the end ---------------------------------------------------------------------------------------
@@ -329,20 +359,20 @@ void guest::shutdown() noexcept
 {
     closing_.store(true, std::memory_order_seq_cst);
     set_stopping();
+    running_all_ = true; // a stopper is inside the fiber's hook: nothing may run above it
     request_stop_all(*this); // those in operations of Asio's come when that drops them
+    running_all_ = false;
     run_all_here();
 }
 
+// Bound ones, too: where they are bound to nothing runs any more.
 void guest::run_abandoned(fiber_record& g) noexcept
 {
-    if (g.bound || !io())
-        return asio_core::run_abandoned(g);
+    if (!closing())
+        return asio_core::run_abandoned(g); // its executor alone is going away
     submit(g);
-    auto* const m = machine::ensure();
-    if (m && m->on_main())
+    if (!running_all_)
         run_all_here();
-    else if (!m)
-        asio_core::run_abandoned(g); // says what is wrong
 }
 
 void guest::run_all_here() noexcept
@@ -354,11 +384,18 @@ void guest::run_all_here() noexcept
         fatal(
             "an execution context that has fibers was destroyed in a fiber; destroy it on a "
             "thread's own stack");
+    running_all_ = true;
     auto& p = acquire();
     auto* const outer = m->held();
     m->take(p);
-    while (auto* const r = take_global(p))
+    for (;;) {
+        auto* r = take_global(p);
+        if (!r)
+            r = p.pick(); // one that was alone and yielded
+        if (!r)
+            break;
         (void)m->run(static_cast<fiber_record&>(*r), ~0u);
+    }
     if (m->has_stock_fibers())
         (void)m->dispatch();
     leave(p);
@@ -366,6 +403,7 @@ void guest::run_all_here() noexcept
         m->take(*outer);
     else
         m->drop();
+    running_all_ = false;
 }
 
 // --- timers -------------------------------------------------------------------------------------------
@@ -379,8 +417,17 @@ void guest_timers::on_earliest(time_point when) noexcept
                 return; // set anew, or not needed any more
             expire(now());
             rearm();
-            guest_.drain(nullptr);
+            if (!guest_.drain(nullptr))
+                retry();
         }));
+}
+
+void guest_timers::retry() noexcept
+{
+    if (guest_.closing() || retry_.set.exchange(true, std::memory_order_acquire))
+        return;
+    retry_.when = now() + drain_time;
+    push(retry_);
 }
 
 void guest_timers::wake_at(time_point when) noexcept
@@ -396,14 +443,22 @@ void guest_timers::on_empty() noexcept { timer_.cancel(); }
 
 asio_core* core_running_here() noexcept
 {
-    if (auto* const m = machine::current(); m && m->held())
-        return static_cast<asio_core*>(&m->held()->owner);
-    auto& list = guest_list::get();
-    std::lock_guard guard(list.lock);
-    for (auto* const g : list.all)
-        if (g->runs_here())
-            return g;
-    return nullptr;
+    guest* innermost = nullptr;
+    {
+        void const* frame = nullptr;
+        auto& list = guest_list::get();
+        std::lock_guard guard(list.lock);
+        for (auto* const g : list.all)
+            if (auto const* const f = g->frame_here(); f && (!frame || std::less<>()(f, frame))) {
+                innermost = g; // stacks grow downwards
+                frame = f;
+            }
+    }
+    if (innermost)
+        return innermost;
+    // A host's own loop lies below everything else on its thread.
+    auto* const m = machine::current();
+    return m && m->held() ? static_cast<asio_core*>(&m->held()->owner) : nullptr;
 }
 
 } // namespace spindle::detail

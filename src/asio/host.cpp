@@ -14,15 +14,17 @@
 #include <spindle/detail/fiber/fiber_pool.hpp>
 #include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/stop.hpp>
-#include <spindle/detail/stack/overflow.hpp>
 #include <spindle/error.hpp>
 
 #include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/fiber/algo/round_robin.hpp>
 #include <boost/fiber/operations.hpp>
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
+#include <latch>
 #include <system_error>
 
 namespace spindle::detail {
@@ -48,18 +50,29 @@ constexpr std::size_t superfluous_at_a_time = 64;
 
 void turn_of_asio::run()
 {
-    boost::asio::post(
-        ioc_,
-        boost::asio::bind_allocator(
-            slot_allocator<void, 128>(fence_memory_), [this] { ioc_.stop(); }));
+    if (!fenced_) {
+        boost::asio::post(
+            ioc_, boost::asio::bind_allocator(slot_allocator<void, 128>(fence_memory_), [this] {
+                fenced_ = false;
+                ioc_.stop();
+            }));
+        fenced_ = true;
+    }
     ioc_.poll();
     ioc_.restart();
 }
 
 // --- a processor and its thread -----------------------------------------------------------
 
+void host_timers::on_earliest(time_point) noexcept
+{
+    if (auto* const m = machine::current(); !m || m->held() != &processor_)
+        processor_.interrupt();
+}
+
 host_processor::host_processor(host& h, unsigned index)
-    : processor(h, index), host_(h), work_(io.get_executor()), alarm_(io), turn_(io)
+    : processor(h, index), host_(h), work_(io.get_executor()), alarm_(io), turn_(io),
+      sleepers_(*this)
 {
     timers = &sleepers_;
     fiber_size = std::bit_ceil(h.options().stack_size);
@@ -67,9 +80,7 @@ host_processor::host_processor(host& h, unsigned index)
 
 void host_processor::run() noexcept
 {
-    altstack_scope const altstack;
-    boost::fibers::use_scheduling_algorithm<machine>();
-    auto& m = *machine::current();
+    auto& m = *machine::ensure();
     m.set_home(&host_);
     m.set_waiter(this);
     m.take(*this);
@@ -90,8 +101,15 @@ void host_processor::run() noexcept
 
 void host_processor::loop(machine& m)
 {
-    while (!host_.leaving()) {
+    for (;;) {
+        if (host_.leaving() && host_.live() == 0) {
+            poll(); // completions that were posted before the last fiber ended
+            if (host_.live() == 0)
+                break; // nor has one of them started another
+        }
         coarse_now = now();
+        if (coarse_now >= host_.overdue_at()) [[unlikely]]
+            host_.give_up_waiting();
         if (sleepers_.earliest_hint() <= coarse_now)
             sleepers_.expire(coarse_now);
         if (m.take_notified())
@@ -166,7 +184,7 @@ void host_processor::sleep(machine& m)
         if (!empty_hint())
             return;
     }
-    deadline = std::min(deadline, sleepers_.earliest_hint());
+    deadline = std::min({deadline, sleepers_.earliest_hint(), host_.overdue_at()});
     if (end_superfluous(m, superfluous_at_a_time) != 0)
         return;
 
@@ -213,6 +231,7 @@ void host_processor::wait_until(time_point deadline) noexcept
 try {
     coarse_now = now();
     sleepers_.expire(coarse_now);
+    io.restart(); // this may be inside a turn, and its fence may have run
     if (deadline <= coarse_now) {
         io.poll_one();
         return;
@@ -237,7 +256,7 @@ void host_processor::interrupt() noexcept
 
 // --- all of them -----------------------------------------------------------------------------
 
-host::host(scheduler& facade, scheduler_options options)
+host::host(scheduler& facade, scheduler_options options, first where)
     : asio_core(resolved(std::move(options))), facade_(facade), idle_(options_.processors)
 {
     if (options_.processors == 1)
@@ -250,6 +269,8 @@ host::host(scheduler& facade, scheduler_options options)
     still_inside_ = options_.processors;
     for (auto& p : all_)
         try {
+            if (where == first::on_caller && p->id == 0)
+                continue;
             p->thread_ = std::thread([&p] { p->run(); });
         } catch (std::system_error const&) {
             {
@@ -273,6 +294,30 @@ host::~host()
     end_threads();
 }
 
+void host::run_first() noexcept
+{
+    all_.front()->run();
+    end_threads();
+    // Boost.Fiber keeps the thread's algorithm; ours has nothing to run any more.
+    boost::fibers::use_scheduling_algorithm<boost::fibers::algo::round_robin>();
+}
+
+void host::finish() noexcept
+{
+    auto const grace = options_.shutdown_grace;
+    if (grace != grace.max())
+        overdue_at_.store(now() + grace, std::memory_order_relaxed);
+    finishing_.store(true, std::memory_order_seq_cst);
+    stop(); // the caller is alive, so on_last() is yet to come
+}
+
+void host::on_last() noexcept
+{
+    asio_core::on_last();
+    if (finishing_.load(std::memory_order_seq_cst))
+        leave();
+}
+
 void host::stop() noexcept
 {
     set_stopping();
@@ -285,14 +330,27 @@ void host::join()
         throw_error(
             make_error_code(errc::deadlock),
             "a fiber cannot wait for the end of its own scheduler: call join() from outside");
-    await_end(time_point::max());
+    // A fiber posts its completion before it ends, and an io_context keeps the
+    // order: what lies before these is delivered when they are.
+    do {
+        await_end(time_point::max());
+        std::latch behind(static_cast<std::ptrdiff_t>(all_.size()));
+        for (auto& p : all_)
+            boost::asio::post(p->io, [&] { behind.count_down(); });
+        behind.wait();
+    } while (live() != 0);
 }
 
-void host::end_threads() noexcept
+void host::leave() noexcept
 {
     leaving_.store(true, std::memory_order_seq_cst);
     for (auto& p : all_)
         p->interrupt();
+}
+
+void host::end_threads() noexcept
+{
+    leave();
     for (auto& p : all_)
         if (p->thread_.joinable())
             p->thread_.join();

@@ -13,7 +13,14 @@
 namespace spindle {
 
 scheduler::scheduler(scheduler_options options)
-    : host_(std::make_unique<detail::host>(*this, std::move(options)))
+    : host_(std::make_unique<detail::host>(
+        *this, std::move(options), detail::host::first::on_own_thread))
+{
+}
+
+scheduler::scheduler(detail::run_on_caller, scheduler_options options)
+    : host_(std::make_unique<detail::host>(
+        *this, std::move(options), detail::host::first::on_caller))
 {
 }
 
@@ -40,6 +47,12 @@ scheduler_stats scheduler::stats() const { return host_->stats(); }
 namespace detail {
 
 asio_core& core_of(scheduler& s) noexcept { return *s.host_; }
+
+runner::runner(scheduler_options options) : sched_(run_on_caller(), std::move(options)) {}
+
+void runner::run() noexcept { sched_.host_->run_first(); }
+
+void runner::finish() noexcept { sched_.host_->finish(); }
 
 } // namespace detail
 

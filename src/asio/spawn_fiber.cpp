@@ -38,7 +38,11 @@ fiber_record& prepare_fiber(place const& where, spawn_options&& options, void co
     return g;
 }
 
-void discard_fiber(fiber_record& g) noexcept { release_fiber(held_here(), g); }
+void discard_fiber(fiber_record& g) noexcept
+{
+    g.name = {};
+    release_fiber(held_here(), g);
+}
 
 bool left_by_stop() noexcept
 {

@@ -81,7 +81,8 @@ private:
 // Where the running fiber sleeps: its processor's queue, or its scheduler's.
 timer_queue* timers_for(fiber_record& g)
 {
-    if (auto* const p = machine::current()->held(); p && p->timers && !g.bound)
+    auto* const p = machine::current()->held();
+    if (p && p->timers && &p->owner == g.scheduler())
         return p->timers;
     auto* const core = asio_core_of(g);
     return core ? core->timers() : nullptr;

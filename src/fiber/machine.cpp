@@ -76,8 +76,16 @@ machine::machine() noexcept
 
 machine::~machine()
 {
+    // What was ready here has gone to the thread's next algorithm, by pick_next()
+    // and without a switch; or the dispatcher has gone back to main for good.
+    if (owner_ != &main_state_)
+        *thread_state_ = main_state_;
     if (this_machine == this)
         this_machine = nullptr;
+    // Where another algorithm takes over, it asked us by pick_next() for what is
+    // ready, and switched to none of it: main's state is what the thread needs.
+    if (owner_ != &main_state_)
+        *thread_state_ = main_state_;
 }
 
 // --- Boost.Fiber's side -------------------------------------------------------
@@ -88,6 +96,9 @@ void machine::awakened(context* c) noexcept
         settle(c);
     if (c == main_) {
         main_ready_ = true;
+        if (!driving_) // by Boost.Fiber's API: what is queued already comes before it
+            slices_ = processor_ ? processor_->queue.size_hint() + !processor_->lane.empty_hint()
+                                 : static_cast<unsigned>(kept_.size());
         return;
     }
     if (c->is_context(boost::fibers::type::dispatcher_context)) {
@@ -98,6 +109,11 @@ void machine::awakened(context* c) noexcept
     auto* g = record_of(*c);
     if (!g)
         g = &stock_record(*c);
+    if (!g->scheduler() && !g->commit) [[unlikely]] {
+        g->state.store(fiber_state::runnable, std::memory_order_relaxed);
+        kept_.push_back(*g); // of this thread alone: it stays attached
+        return;
+    }
     scheduler_->detach_worker_context(c); // I3
     if (auto const commit = g->commit) {
         g->commit = nullptr;
@@ -197,9 +213,11 @@ machine::context* machine::choose() noexcept
                 return g.ctx();
             }
         }
-    } else if (!kept_.empty() && !(main_ready_ && (++kept_turn_ & 1))) {
+    } else if (!kept_.empty() && (!main_ready_ || slices_ != 0)) {
         if (dispatcher_ready_ && ++kept_turn_ % slices_between_dispatches == 0)
             return leave_for(dispatcher_);
+        if (main_ready_)
+            --slices_;
         record_ = static_cast<fiber_record*>(kept_.pop_front());
         return record_->ctx();
     }
@@ -231,6 +249,8 @@ void machine::enter(context* next) noexcept
         } else {
             slot = &record_->exceptions;
             record_->state.store(fiber_state::running, std::memory_order_relaxed);
+            if (!record_->pooled) [[unlikely]]
+                stock_ = true; // made on another thread, perhaps; it may sleep or end here
             if (!next->get_scheduler())
                 scheduler_->attach_worker_context(next);
             if (processor_)
@@ -286,10 +306,14 @@ unsigned machine::run(
     permission_argument_ = argument;
     forced_ = g.ctx();
     record_ = &g;
+    driving_ = true;
     scheduler_->yield(main_);
+    driving_ = false;
     auto const ran = slices - slices_;
     slices_ = 0;
     may_go_on_ = nullptr;
+    if (has_attached_fibers())
+        stock_ = true; // what parks through park() is detached
     while (auto* const r = postponed_.pop_front()) {
         auto& again = static_cast<fiber_record&>(*r);
         again.bound->post_slice(again);
@@ -306,7 +330,9 @@ time_point machine::dispatch() noexcept
 {
     BOOST_ASSERT(on_main());
     dispatcher_turn_ = turn::asked;
+    driving_ = true;
     scheduler_->yield(main_);
+    driving_ = false;
     return std::exchange(wanted_, time_point::max());
 }
 

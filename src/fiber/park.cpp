@@ -15,7 +15,7 @@
 #include <boost/assert.hpp>
 #include <boost/fiber/scheduler.hpp>
 
-#include <algorithm>
+#include <cstring>
 
 namespace spindle::detail {
 
@@ -102,6 +102,15 @@ hooks& hooks::get() noexcept
     return instance;
 }
 
+namespace {
+
+bool same(void const* const (&a)[asio_heads], void const* const (&b)[asio_heads]) noexcept
+{
+    return std::memcmp(a, b, sizeof a) == 0;
+}
+
+} // namespace
+
 standing where_am_i() noexcept
 {
     void const* heads[asio_heads] = {};
@@ -109,10 +118,10 @@ standing where_am_i() noexcept
     if (auto* const m = machine::current(); m && m->running()) {
         // Deeper than when the slice began: Asio runs somebody's handler on
         // this fiber's stack, and holds a strand or a list that it must unwind.
-        return std::ranges::equal(heads, m->entry_mark) ? standing::in_fiber : standing::in_handler;
+        return same(heads, m->entry_mark) ? standing::in_fiber : standing::in_handler;
     }
-    auto const inside = std::ranges::any_of(heads, [](void const* head) { return head; });
-    return inside ? standing::in_handler : standing::on_thread;
+    void const* const none[asio_heads] = {};
+    return same(heads, none) ? standing::on_thread : standing::in_handler;
 }
 
 void require_may_wait()

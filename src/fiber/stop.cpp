@@ -69,10 +69,13 @@ void begin_life(fiber_record& self) noexcept
 void end_life(fiber_record& self) noexcept
 {
     auto const life = self.life.load(std::memory_order_relaxed) & ~std::uint64_t{3};
-    self.life.store(life | 2, std::memory_order_seq_cst); // L
-    if (auto* const s = self.source.load(std::memory_order_relaxed)) {
+    auto const before = self.life.exchange(life | 2, std::memory_order_seq_cst); // L
+    // Without a source, too: a stopper that has seen this life alive and is about
+    // to look for one must not find the next life's.
+    if ((before & 1) != 0)
         while (self.hook.load(std::memory_order_seq_cst) == busy)
             relax_cpu();
+    if (auto* const s = self.source.load(std::memory_order_relaxed)) {
         self.source.store(nullptr, std::memory_order_relaxed);
         delete s;
     }

@@ -29,6 +29,7 @@ class scheduler;
 
 namespace spindle::detail {
 
+class machine;
 class timer_queue;
 
 class SPINDLE_DECL asio_core : public core {
@@ -59,6 +60,10 @@ public:
     // fiber. Runs it here and now, as far as it goes.
     virtual void run_abandoned(fiber_record& g) noexcept;
 
+    // Main context only, after a slice on a thread where fibers wait, or have
+    // waited, in primitives of Boost.Fiber's. For threads that are not ours.
+    virtual void see_to_stock_fibers(machine&) noexcept {}
+
     // True: the execution context is being destroyed. What waits now will not be
     // woken, and nothing can be posted.
     virtual bool closing() const noexcept { return false; }
@@ -76,6 +81,7 @@ protected:
     // Waits until no fiber is alive, or until the grace is over: then it names
     // them and ends the process.
     void await_end(time_point deadline) noexcept;
+    [[noreturn]] void give_up_waiting() noexcept;
     void on_last() noexcept override;
     void print_live_fibers() noexcept;
 

@@ -13,6 +13,7 @@
 
 #include <spindle/config.hpp>
 #include <spindle/detail/base/atomic.hpp>
+#include <spindle/detail/base/scope_exit.hpp>
 #include <spindle/detail/fiber/record.hpp>
 #include <spindle/error.hpp>
 
@@ -24,6 +25,13 @@
 #include <utility>
 
 namespace spindle::detail {
+
+// Any thread, in a completion handler. Makes the fiber go on: at once where that
+// can be, else through its run queue or its executor.
+SPINDLE_DECL void resume_from_handler(fiber_record& g) noexcept;
+
+// Any thread, with something of the fiber's held: never at once.
+SPINDLE_DECL void resume_later(fiber_record& g) noexcept;
 
 // A function that waits for the lock (fiber_io.hpp).
 struct alignas(16) pending_function {
@@ -56,7 +64,9 @@ struct alignas(16) pending_function {
 //   I1  What runs under the lock runs alone.
 //   I2  Whoever releases the lock and finds done resumes the fiber, as the last
 //       thing it does here. So the fiber goes on exactly once, and never while
-//       somebody is inside.
+//       somebody is inside. A stopper only queues it: the fiber waits until the
+//       stopper has left its hook (stop.hpp), and must not do that above it on
+//       the same thread.
 //   I3  Between two operations the word is idle, and an emission that comes late
 //       does nothing: what the signal is connected to may be gone.
 //
@@ -108,8 +118,8 @@ public:
     void execute(Function&& f)
     {
         if (try_lock()) {
+            scope_exit const release([this] { unlock(&resume_from_handler); }); // if f throws, too
             std::forward<Function>(f)();
-            unlock();
             return;
         }
         using type = std::decay_t<Function>;
@@ -148,8 +158,10 @@ private:
         return false;
     }
 
+    using resume_function = void (*)(fiber_record& g) noexcept;
+
     void enqueue(pending_function& p) noexcept;
-    void unlock() noexcept;
+    void unlock(resume_function resume) noexcept;
     std::uintptr_t do_what_was_left() noexcept;
     static bool commit(void* self) noexcept;
 
@@ -157,10 +169,6 @@ private:
     atomic<std::uintptr_t> word_{idle};
     boost::asio::cancellation_signal signal_; // under the lock
 };
-
-// Any thread, in a completion handler. Makes the fiber go on: at once where that
-// can be, else through its run queue or its executor.
-SPINDLE_DECL void resume_from_handler(fiber_record& g) noexcept;
 
 } // namespace spindle::detail
 

@@ -37,11 +37,21 @@ public:
     guest_timers(guest& g, boost::asio::io_context& io) : guest_(g), timer_(io)
     {
         alarm_.expired = [](timer_entry&) noexcept {};
+        retry_.expired = [](timer_entry& e) noexcept {
+            static_cast<retry_entry&>(e).set.store(false, std::memory_order_release);
+        };
     }
-    ~guest_timers() override { (void)erase(alarm_); }
+    ~guest_timers() override
+    {
+        (void)erase(alarm_);
+        (void)erase(retry_);
+    }
 
     // The thread that see_to_stock_fibers() speaks of. A drain at that time.
     void wake_at(time_point when) noexcept;
+
+    // Any thread. A drain, a little later.
+    void retry() noexcept;
 
 private:
     void on_earliest(time_point when) noexcept override;
@@ -51,6 +61,9 @@ private:
     boost::asio::steady_timer timer_;
     slot_memory<256> memory_;
     timer_entry alarm_;
+    struct retry_entry : timer_entry {
+        atomic<bool> set{false}; // whoever sets it pushes the entry
+    } retry_;
 };
 
 // Shape
@@ -80,6 +93,9 @@ private:
 //   post. A drain that ends looks at the queues once more.
 //   A drain that finds more than it takes posts the next one before it starts:
 //   so as many threads come as there is work for, one after another.
+//   A drain whose io_context is being run on a fiber's stack can do nothing there.
+//   It comes again by a timer, to whichever thread then runs the io_context: if
+//   it posted itself, poll() would never return.
 //
 // Not done, and why
 //
@@ -102,8 +118,9 @@ public:
     // invalid_argument if that was made without locking.
     void serve(boost::asio::io_context& io);
 
-    // True on a thread that runs this io_context now.
-    bool runs_here() const noexcept;
+    // Where on the stack this thread runs this io_context now, or nullptr.
+    void const* frame_here() const noexcept;
+    bool runs_here() const noexcept { return frame_here() != nullptr; }
 
     // A processor for a thread, until it leaves it.
     processor& acquire();
@@ -116,14 +133,18 @@ public:
     void run_abandoned(fiber_record& g) noexcept override;
     bool closing() const noexcept override { return closing_.load(std::memory_order_seq_cst); }
     void wake_one() noexcept override;
+    void see_to_stock_fibers(machine& m) noexcept override;
 
 private:
     friend class guest_timers;
     class stock_waker;
 
-    void drain(fiber_record* first) noexcept;
+    // False: this is a fiber's stack, and nothing was done.
+    bool drain(fiber_record* first) noexcept;
+    bool may_drain_here() const noexcept;
     void run_all_here() noexcept;
-    void see_to_stock_fibers(machine& m) noexcept;
+    void meet(machine& m) noexcept;
+    void refuse_stock_waits_of_several() const noexcept;
     void begin_work() noexcept override;
     void end_work() noexcept override;
     boost::asio::io_context* io() const noexcept { return io_.load(std::memory_order_acquire); }
@@ -135,11 +156,13 @@ private:
     slot_memory<256> drain_memory_;
     alignas(cache_line_size) atomic<bool> posted_{false};
     atomic<bool> closing_{false};
+    bool running_all_ = false; // once closing: somebody below on this stack takes what is ready
     mutex lock_;
     std::vector<std::unique_ptr<processor>> processors_; // under lock_
     std::vector<processor*> free_;                        // under lock_
     atomic<machine*> only_machine_{nullptr}; // the one thread that was seen
     atomic<bool> several_machines_{false};
+    atomic<bool> stock_waits_{false};
     std::unique_ptr<stock_waker> waker_;
 };
 

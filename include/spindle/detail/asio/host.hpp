@@ -38,6 +38,7 @@ class host;
 // was queued before the fence runs, then the reactor is asked once, and what
 // that finds lies behind the fence and runs in the next turn. So a turn costs
 // one system call, and none is made in vain after a turn that found something.
+// A turn that a handler's exception cuts short leaves its fence to the next one.
 class turn_of_asio {
 public:
     explicit turn_of_asio(boost::asio::io_context& ioc) : ioc_(ioc) {}
@@ -47,7 +48,22 @@ public:
 
 private:
     boost::asio::io_context& ioc_;
+    bool fenced_ = false;
     slot_memory<128> fence_memory_;
+};
+
+class host_processor;
+
+// Sleepers of a processor. Its thread looks when it goes to block; one that
+// another thread puts in must wake it.
+class host_timers final : public timer_queue {
+public:
+    explicit host_timers(host_processor& p) noexcept : processor_(p) {}
+
+private:
+    void on_earliest(time_point when) noexcept override;
+
+    host_processor& processor_;
 };
 
 // Who may touch what
@@ -86,7 +102,7 @@ private:
     time_point polled_at_{};
     bool searching_ = false;
     unsigned stock_turn_ = 0;
-    timer_queue sleepers_;
+    host_timers sleepers_;
     slot_memory<128> interrupt_memory_;
     alignas(cache_line_size) atomic<bool> interrupted_{false};
     std::thread thread_;
@@ -106,8 +122,21 @@ private:
 // in its io_context until it is taken.
 class host final : public asio_core {
 public:
-    host(scheduler& facade, scheduler_options options);
+    // Who runs the first processor: a thread of ours, or the one that made the
+    // host, by run_first(). A process whose only thread runs everything is a
+    // tenth faster at system calls.
+    enum class first { on_own_thread, on_caller };
+
+    host(scheduler& facade, scheduler_options options, first where);
     ~host() override;
+
+    // With first::on_caller. Runs the first processor until finish() was called
+    // and no fiber is left.
+    void run_first() noexcept;
+
+    // Stops all fibers; once they have ended, or the grace is over, run_first()
+    // returns, or the process ends.
+    void finish() noexcept;
 
     void stop() noexcept;
     void join();
@@ -127,7 +156,13 @@ public:
 private:
     friend class host_processor;
 
+    void on_last() noexcept override;
+    time_point overdue_at() const noexcept
+    {
+        return overdue_at_.load(std::memory_order_relaxed);
+    }
     bool leaving() const noexcept { return leaving_.load(std::memory_order_seq_cst); }
+    void leave() noexcept;
     void end_threads() noexcept;
     void meet_before_exit() noexcept;
 
@@ -136,6 +171,8 @@ private:
     std::vector<std::unique_ptr<host_processor>> all_;
     atomic<unsigned> turn_{0};
     atomic<bool> leaving_{false};
+    atomic<bool> finishing_{false};
+    atomic<time_point> overdue_at_{time_point::max()};
     std::mutex exit_mutex_;
     std::condition_variable exit_;
     unsigned still_inside_ = 0; // guarded by exit_mutex_

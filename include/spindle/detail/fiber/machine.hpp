@@ -20,6 +20,7 @@
 #include <spindle/detail/sched/parker.hpp>
 #include <spindle/detail/sched/poller.hpp>
 #include <spindle/detail/sched/processor.hpp>
+#include <spindle/detail/stack/overflow.hpp>
 
 #include <boost/fiber/algo/algorithm.hpp>
 #include <boost/fiber/context.hpp>
@@ -53,7 +54,8 @@ namespace spindle::detail {
 //       with launch::dispatch, until something is awakened: that launch passes
 //       by pick_next(). awakened(current_) tells it (settle()).
 //   I2  owner_ is the slot whose exception state lies in the thread.
-//   I3  A worker context in a run queue is detached from every thread.
+//   I3  A worker context in a run queue is detached from every thread; those in
+//       kept_ are of this thread alone, and attached.
 //   I4  pick_next() returns null only in the dispatcher.
 //
 // Why it is correct
@@ -69,6 +71,8 @@ namespace spindle::detail {
 //   Parking through suspend(spinlock_lock&): it writes to the parked stack
 //   after it has released the lock, so a fiber that is readied onto another
 //   thread races with it.
+//   Prefetching the fibers that are next in the queue: no difference beyond the
+//   noise in a ring of 1000, and it would tie us to Boost.Fiber's layout.
 //   context::active() on the way: half of a short operation is that one call
 //   into a shared library. The machine knows what runs.
 //
@@ -125,8 +129,9 @@ public:
     }
     bool notified() const noexcept { return notified_.load(std::memory_order_seq_cst); }
 
-    // Fibers of Boost.Fiber's own have run here: its dispatcher has work.
-    bool has_stock_fibers() const noexcept { return stock_; }
+    // Fibers of Boost.Fiber's own have run here, or one of ours waits here in its
+    // primitives: its dispatcher has work.
+    bool has_stock_fibers() const noexcept { return stock_ || has_attached_fibers(); }
 
     // Fibers wait here in primitives of Boost.Fiber's, which will wake them
     // through this thread.
@@ -180,11 +185,12 @@ private:
     context* current_;
     fiber_record* record_ = nullptr;   // of current_, if that is a worker
     processor* processor_ = nullptr;
-    unsigned slices_ = 0;              // left before main's turn
+    unsigned slices_ = 0;              // left before main's turn; see awakened()
     bool main_ready_ = false;
     bool dispatcher_ready_ = false;
     bool stock_ = false;
     bool polled_ = false;              // the dispatcher has polled in this turn
+    bool driving_ = false;             // main has left by run() or dispatch()
     enum class turn : unsigned char { none, asked, given, done } dispatcher_turn_ = turn::none;
     context* forced_ = nullptr;
     permission may_go_on_ = nullptr;
@@ -200,6 +206,7 @@ private:
     core* home_ = nullptr;
     runnable_list kept_;               // fibers of a thread that has no scheduler of ours
     unsigned kept_turn_ = 0;
+    altstack_scope altstack_; // to report an overflow of a fiber's stack on
     runnable_list postponed_;
     parking parking_;
     alignas(cache_line_size) atomic<bool> notified_{false};

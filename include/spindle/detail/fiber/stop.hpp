@@ -47,7 +47,8 @@ namespace spindle::detail {
 //      other: the fiber fails at once, or the stopper calls the hook.
 //   L  A stopper that comes after the life it meant changes nothing: its CAS on
 //      life fails, or, once it holds busy, it reads another life. A fiber that
-//      ends stores life, then waits while hook is busy, before it drops source.
+//      ends stores life, and if it was asked to stop waits while hook is busy,
+//      before it drops source, or begins a life that makes another one.
 //
 // Not done, and why: a mutex in each record. The fiber's own way through a wait
 // would take it twice; this way it is one CAS in and one out.
