@@ -14,6 +14,7 @@ import re
 import sys
 
 REPO = pathlib.Path(__file__).resolve().parent.parent
+PATH = re.compile(r"<code>((?:include|src|test|example|doc|cmake|detail)/[\w./-]+)</code>")
 
 
 def main():
@@ -31,7 +32,7 @@ def main():
             if not to.exists() or (anchor and to in anchors and anchor not in anchors[to]):
                 print(f"{name}: the link {target} leads nowhere")
                 bad += 1
-        for path in re.findall(r"<code>((?:include|src|test|example|doc|cmake|detail)/[\w./-]+)</code>", text):
+        for path in re.findall(PATH, text):
             paths += 1
             base = REPO / "include/spindle" if path.startswith("detail/") else REPO
             if not (base / path).exists():

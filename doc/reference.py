@@ -15,7 +15,8 @@ import re
 import sys
 
 MACROS = re.compile(r"\bSPINDLE_(DECL|CALLED_FROM_HERE|NOINLINE)\b ?")
-SCOPE = re.compile(r"\b(class|struct|enum class|enum|namespace)\s+(?:\[\[\w+\]\]\s*)?([\w:]+)[^;(]*$")
+SCOPE = re.compile(
+    r"\b(class|struct|enum class|enum|namespace)\s+(?:\[\[\w+\]\]\s*)?([\w:]+)[^;(]*$")
 
 
 class Entity:
@@ -97,7 +98,8 @@ def name_of(code):
     found = re.search(r"\busing (\w+)", flat)
     if found:
         return found[1], False
-    found = re.search(r"(operator ?(?:\[\]|[^\s\w]+)|~?\w+) ?\((?!\))", flat) or re.search(r"(~?\w+) ?\(", flat)
+    found = re.search(r"(operator ?(?:\[\]|[^\s\w]+)|~?\w+) ?\((?!\))", flat)
+    found = found or re.search(r"(~?\w+) ?\(", flat)
     if found:
         return found[1].replace(" ", ""), False
     found = re.search(r"(\w+)\s*(?:=.*|\{.*)?;?$", flat)
@@ -259,7 +261,8 @@ def main():
         target = out / rel
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
-        index += [f"| xref:{rel}[`spindle/{rel[:-5]}.hpp`]", f"| {brief or 'Forward declarations.'}"]
+        brief = brief or "Forward declarations."
+        index += [f"| xref:{rel}[`spindle/{rel[:-5]}.hpp`]", f"| {brief}"]
     index += ["|==="]
     (out / "index.adoc").write_text("\n".join(index) + "\n")
     print(f"reference: {len(headers)} headers, {total} entries")

@@ -17,14 +17,16 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
-#include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <iostream>
 #include <list>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace asio = boost::asio;
@@ -53,9 +55,10 @@ class server {
 public:
     // `ex` serialises the handlers of this class: they share its members. Each
     // connection gets the executor that `place` returns.
-    server(asio::any_io_executor ex, std::uint16_t port, std::function<asio::any_io_executor()> place)
-        : ex_(ex), acceptor_(ex, {asio::ip::address_v4::loopback(), port}), signals_(ex, SIGINT, SIGTERM),
-          pause_(ex), place_(std::move(place))
+    server(
+        asio::any_io_executor ex, std::uint16_t port, std::function<asio::any_io_executor()> place)
+        : ex_(ex), acceptor_(ex, {asio::ip::address_v4::loopback(), port}),
+          signals_(ex, SIGINT, SIGTERM), pause_(ex), place_(std::move(place))
     {
         signals_.async_wait([this](error_code ec, int) {
             if (!ec)
@@ -97,7 +100,8 @@ private:
         try {
             auto const ex = socket.get_executor(); // before the socket is moved away
             spindle::spawn(
-                ex, {.name = "connection"},
+                ex,
+                {.name = "connection"},
                 [socket = std::move(socket)]() mutable { return echo(std::move(socket)); },
                 asio::bind_cancellation_slot(
                     connection->slot(), // what is emitted there stops the fiber
@@ -157,6 +161,7 @@ struct options {
     bool stats = false;
 };
 
+// stacks: the most that there were at a time, those of resting fibers included.
 void report(server const& s)
 {
     std::cout << "connections=" << s.connections() << " requests=" << s.requests()
@@ -188,9 +193,8 @@ void run_shared(options const& o)
 void run_scheduler(options const& o)
 {
     spindle::scheduler sched({.processors = o.threads});
-    server s(asio::make_strand(sched.get_executor()), o.port, [&] {
-        return sched.next_executor();
-    });
+    server s(
+        asio::make_strand(sched.get_executor()), o.port, [&] { return sched.next_executor(); });
     std::cout << "listening on " << s.port() << std::endl;
     s.wait();
 
@@ -207,11 +211,13 @@ options parse(int argc, char** argv)
 {
     namespace po = boost::program_options;
     options o;
-    po::options_description known("An echo server on 127.0.0.1; SIGINT or SIGTERM ends it. Options");
+    po::options_description known(
+        "An echo server on 127.0.0.1; SIGINT or SIGTERM ends it. Options");
     auto add = known.add_options();
     add("port", po::value(&o.port)->default_value(o.port), "where to listen; 0: anywhere");
     add("threads", po::value(&o.threads)->default_value(o.threads), "how many");
-    add("mode", po::value(&o.mode)->default_value(o.mode),
+    add("mode",
+        po::value(&o.mode)->default_value(o.mode),
         "shared: one io_context, run by all threads; scheduler: a spindle::scheduler, with an "
         "io_context for each thread");
     add("stats", po::bool_switch(&o.stats), "print a line of numbers at the end");

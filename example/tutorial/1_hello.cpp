@@ -17,9 +17,9 @@ int main()
 {
     using namespace std::chrono_literals;
 
-    return spindle::run([] { // <1>
+    return spindle::run([] {                                  // <1>
         spindle::go([] { std::puts("hello from a fiber"); }); // <2>
-        spindle::this_fiber::sleep_for(10ms); // <3>
+        spindle::this_fiber::sleep_for(10ms);                 // <3>
         std::puts("hello from the main fiber");
         return 0; // <4>
     });

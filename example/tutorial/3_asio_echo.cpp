@@ -28,8 +28,7 @@ namespace {
 // tag::server[]
 class server {
 public:
-    explicit server(asio::io_context& ioc)
-        : acceptor_(ioc, {asio::ip::address_v4::loopback(), 0})
+    explicit server(asio::io_context& ioc) : acceptor_(ioc, {asio::ip::address_v4::loopback(), 0})
     {
         do_accept();
     }
@@ -43,13 +42,16 @@ private:
             if (ec)
                 return;
             auto const ex = socket.get_executor(); // <1>
-            spindle::spawn(ex, [socket = std::move(socket)]() mutable { // <2>
-                std::array<char, 4096> data;
-                for (;;) {
-                    auto const n = socket.async_read_some(asio::buffer(data), use_fiber); // <3>
-                    asio::async_write(socket, asio::buffer(data, n), use_fiber);
-                }
-            }, asio::detached); // <4>
+            spindle::spawn(
+                ex,
+                [socket = std::move(socket)]() mutable { // <2>
+                    std::array<char, 4096> data;
+                    for (;;) {
+                        auto const n = socket.async_read_some(asio::buffer(data), use_fiber); // <3>
+                        asio::async_write(socket, asio::buffer(data, n), use_fiber);
+                    }
+                },
+                asio::detached); // <4>
             do_accept();
         });
     }
@@ -83,8 +85,9 @@ int main()
     asio::io_context ioc;
     server s(ioc);
     spindle::spawn(
-        ioc, [&] { return ask(s.endpoint(), "hello, echo"); }, // <1>
-        [&](std::exception_ptr e, std::string answer) {        // <2>
+        ioc,
+        [&] { return ask(s.endpoint(), "hello, echo"); }, // <1>
+        [&](std::exception_ptr e, std::string answer) {   // <2>
             std::printf("%s\n", e ? "failed" : answer.c_str());
             ioc.stop();
         });

@@ -109,11 +109,14 @@ void asio_core::unhandled_in_handler() noexcept
 void asio_core::run_abandoned(fiber_record& g) noexcept
 {
     auto* const m = machine::ensure();
-    if (!m || !m->on_main())
+    if (!m)
         fatal(
             "an execution context that has fibers was destroyed in a fiber; destroy it on a "
             "thread's own stack");
-    m->run(g, 1);
+    if (m->may_run())
+        m->run(g, 1);
+    else
+        m->postpone(g);
 }
 
 // --- the end ---------------------------------------------------------------------------

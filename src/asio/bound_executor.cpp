@@ -31,7 +31,12 @@ void run_slice(fiber_record& g) noexcept
         return;
     }
     auto& core = *asio_core_of(g);
+    // Fibers of Boost.Fiber's own that it makes belong to its scheduler.
+    auto* const home = m->home();
+    if (!m->held())
+        m->set_home(g.scheduler());
     m->run(g, 1);
+    m->set_home(home);
     if (m->has_stock_fibers())
         core.see_to_stock_fibers(*m);
 }

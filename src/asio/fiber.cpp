@@ -8,6 +8,7 @@
 
 #include <spindle/fiber.hpp>
 
+#include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/waiter.hpp>
 
@@ -64,6 +65,10 @@ bool join_state::wait(bool cancellable)
 {
     if (finished())
         return true;
+    if (!cancellable && where_am_i() == standing::in_handler)
+        fatal(
+            "a spindle::fiber was destroyed in a completion handler while its fiber runs: "
+            "detach() it there, or let it be destroyed in a fiber");
     require_may_wait();
     waiting w(*this);
     auto* const g = w.waiter.fiber();
@@ -82,8 +87,9 @@ bool join_state::wait(bool cancellable)
             yield(*g);
             return false;
         }
-        w.waiter.wait(wait_reason::join); // it has just ended: the wake-up is on its way
-        return true;
+        // It has just ended, or the stop has found us hooked: the wake-up is on its way.
+        w.waiter.wait(wait_reason::join);
+        return !w.aborted;
     }
     w.waiter.wait(wait_reason::join);
     unhook_wait(*g, w);

@@ -29,8 +29,21 @@ boost::asio::execution_context& fiber_io::context() const noexcept
 
 void fiber_io::give_up_start() noexcept
 {
+    disconnect();
     (void)do_what_was_left();
     word_.store(idle, std::memory_order_release);
+}
+
+// The fiber, and nobody else is inside: what the signal was connected to goes
+// with the operation. Another handler in its place, rather than clear(): that
+// would free the memory which the next operation wants.
+void fiber_io::disconnect() noexcept
+{
+    struct nothing {
+        void operator()(boost::asio::cancellation_type) const noexcept {}
+    };
+    if (auto slot = signal_.slot(); slot.has_handler())
+        slot.emplace<nothing>();
 }
 
 bool fiber_io::wait() noexcept
@@ -38,12 +51,15 @@ bool fiber_io::wait() noexcept
     for (bool parked = false;; parked = true) {
         if ((do_what_was_left() & done) != 0) {
             // Ours is the lock, and the operation is over.
+            disconnect();
             word_.store(idle, std::memory_order_release);
             return parked;
         }
         park(fiber_, &commit, this, wait_reason::operation);
-        if ((word_.load(std::memory_order_acquire) & idle) != 0)
+        if ((word_.load(std::memory_order_acquire) & idle) != 0) {
+            disconnect();
             return true; // resumed by I2
+        }
         // Refused: the lock is still ours.
     }
 }

@@ -90,30 +90,8 @@ void context_service::shutdown()
 
 // --- construction -------------------------------------------------------------------------
 
-// What wakes a thread on which a fiber waits in a primitive of Boost.Fiber's.
-// Asio cannot address a thread: right where one thread runs the io_context.
-class guest::stock_waker final : public poller {
-public:
-    explicit stock_waker(guest& g) : guest_(g) {}
-
-    void wait_until(time_point deadline) noexcept override
-    {
-        // Main itself waits in a handler. The io_context goes on being served.
-        auto const soon = now() + std::chrono::milliseconds(1);
-        if (deadline <= now())
-            guest_.io()->poll_one();
-        else
-            guest_.io()->run_one_until(std::min(deadline, soon));
-    }
-
-    void interrupt() noexcept override { guest_.wake_one(); }
-
-private:
-    guest& guest_;
-};
-
 guest::guest(boost::asio::execution_context& context, scheduler_options options)
-    : asio_core(resolved(std::move(options))), context_(context), waker_(new stock_waker(*this))
+    : asio_core(resolved(std::move(options))), context_(context)
 {
     auto& list = guest_list::get();
     std::lock_guard guard(list.lock);
@@ -149,6 +127,8 @@ guest::~guest()
         print_live_fibers();
         std::terminate();
     }
+    for (auto& w : waiters_)
+        w->close();
     for (auto& p : processors_)
         release_resting(*p);
     auto& list = guest_list::get();
@@ -276,7 +256,7 @@ bool guest::drain(fiber_record* first) noexcept
             m->take(*outer);
         else
             m->drop();
-        m->set_home(outer ? outer_home : this);
+        m->set_home(outer_home);
     }
     fence(std::memory_order_seq_cst);
     if (has_work_hint())
@@ -315,8 +295,8 @@ void guest::leave(processor& p) noexcept
 void guest::see_to_stock_fibers(machine& m) noexcept
 {
     meet(m);
-    if (!m.has_waiter())
-        m.set_waiter(waker_.get());
+    if (!m.waiter())
+        m.set_waiter(make_waiter());
     auto const deadline = m.dispatch();
     if (!m.has_attached_fibers()) {
         stock_waits_.store(false, std::memory_order_seq_cst);
@@ -326,6 +306,14 @@ void guest::see_to_stock_fibers(machine& m) noexcept
     refuse_stock_waits_of_several();
     if (deadline != time_point::max() && io())
         timers_->wake_at(deadline);
+}
+
+std::shared_ptr<guest_waiter> guest::make_waiter()
+{
+    auto waiter = std::make_shared<guest_waiter>(*this);
+    std::lock_guard guard(lock_);
+    waiters_.push_back(waiter);
+    return waiter;
 }
 
 // Each thread that runs fibers here comes by.
@@ -363,6 +351,12 @@ void guest::shutdown() noexcept
     request_stop_all(*this); // those in operations of Asio's come when that drops them
     running_all_ = false;
     run_all_here();
+    // algo::round_robin keeps a processor of ours, and us for a home.
+    if (auto* const m = machine::current(); m && m->home() == this) {
+        if (auto* const p = m->held(); p && &p->owner == this)
+            m->drop();
+        m->set_home(nullptr);
+    }
 }
 
 // Bound ones, too: where they are bound to nothing runs any more.
@@ -377,7 +371,7 @@ void guest::run_abandoned(fiber_record& g) noexcept
 
 void guest::run_all_here() noexcept
 {
-    if (global_size_hint() == 0)
+    if (!has_work_hint())
         return;
     auto* const m = machine::ensure();
     if (!m || !m->on_main())
@@ -385,24 +379,32 @@ void guest::run_all_here() noexcept
             "an execution context that has fibers was destroyed in a fiber; destroy it on a "
             "thread's own stack");
     running_all_ = true;
-    auto& p = acquire();
     auto* const outer = m->held();
+    auto* const outer_home = m->home();
+    auto const own = outer && &outer->owner == this;
+    auto& p = own ? *outer : acquire();
     m->take(p);
-    for (;;) {
-        auto* r = take_global(p);
-        if (!r)
-            r = p.pick(); // one that was alone and yielded
-        if (!r)
-            break;
-        (void)m->run(static_cast<fiber_record&>(*r), ~0u);
+    m->set_home(this);
+    do {
+        // Nobody else runs here any more: what lies with other processors is free
+        // to take.
+        for (unsigned i = 0; i != processor_count(); ++i)
+            if (&at(i) != &p)
+                give_up(at(i));
+        runnable* r;
+        while ((r = p.pick()) || (r = take_global(p)))
+            (void)m->run(static_cast<fiber_record&>(*r), ~0u);
+        if (m->has_stock_fibers())
+            (void)m->dispatch();
+    } while (has_work_hint());
+    if (!own) {
+        leave(p);
+        if (outer)
+            m->take(*outer);
+        else
+            m->drop();
     }
-    if (m->has_stock_fibers())
-        (void)m->dispatch();
-    leave(p);
-    if (outer)
-        m->take(*outer);
-    else
-        m->drop();
+    m->set_home(outer_home);
     running_all_ = false;
 }
 

@@ -50,16 +50,29 @@ constexpr std::size_t superfluous_at_a_time = 64;
 
 void turn_of_asio::run()
 {
-    if (!fenced_) {
-        boost::asio::post(
-            ioc_, boost::asio::bind_allocator(slot_allocator<void, 128>(fence_memory_), [this] {
-                fenced_ = false;
-                ioc_.stop();
-            }));
-        fenced_ = true;
-    }
+    raise_fence();
+    scope_exit const after([&] { inside_ = false; });
+    inside_ = true;
     ioc_.poll();
     ioc_.restart();
+}
+
+void turn_of_asio::raise_fence()
+{
+    if (fenced_)
+        return;
+    boost::asio::post(
+        ioc_, boost::asio::bind_allocator(slot_allocator<void, 128>(fence_memory_), [this] {
+            fenced_ = false;
+            ioc_.stop();
+        }));
+    fenced_ = true;
+}
+
+void turn_of_asio::go_on()
+{
+    if (inside_)
+        raise_fence();
 }
 
 // --- a processor and its thread -----------------------------------------------------------
@@ -101,11 +114,14 @@ void host_processor::run() noexcept
 
 void host_processor::loop(machine& m)
 {
-    for (;;) {
+    for (bool last_turn = false;;) {
         if (host_.leaving() && host_.live() == 0) {
-            poll(); // completions that were posted before the last fiber ended
+            // Completions that were posted before the last fiber ended have their
+            // turn; what those start has its own, and there it ends.
+            if (!std::exchange(last_turn, true))
+                poll();
             if (host_.live() == 0)
-                break; // nor has one of them started another
+                break;
         }
         coarse_now = now();
         if (coarse_now >= host_.overdue_at()) [[unlikely]]
@@ -243,6 +259,8 @@ try {
     host_.unhandled_in_handler();
 }
 
+void host_processor::main_goes_on() noexcept { turn_.go_on(); }
+
 void host_processor::interrupt() noexcept
 {
     if (interrupted_.exchange(true, std::memory_order_seq_cst))
@@ -250,7 +268,9 @@ void host_processor::interrupt() noexcept
     boost::asio::post(
         io,
         boost::asio::bind_allocator(slot_allocator<void, 128>(interrupt_memory_), [this] {
-            interrupted_.store(false, std::memory_order_seq_cst);
+            // Acquire: what was published by those who found `true`, and so did
+            // not post, is seen by the look round that follows.
+            interrupted_.exchange(false, std::memory_order_acq_rel);
         }));
 }
 
@@ -267,16 +287,22 @@ host::host(scheduler& facade, scheduler_options options, first where)
         boost::asio::make_service<context_service>(all_.back()->io, *this);
     }
     still_inside_ = options_.processors;
+    if (where == first::on_caller && !machine::ensure())
+        throw_error(
+            make_error_code(errc::not_in_fiber),
+            "spindle::run blocks its thread: not in a fiber of another algorithm");
     for (auto& p : all_)
         try {
             if (where == first::on_caller && p->id == 0)
-                continue;
-            p->thread_ = std::thread([&p] { p->run(); });
+                first_is_missing_ = true;
+            else
+                p->thread_ = std::thread([&p] { p->run(); });
         } catch (std::system_error const&) {
             {
                 std::lock_guard guard(exit_mutex_);
                 for (auto& q : all_)
                     still_inside_ -= !q->thread_.joinable();
+                first_is_missing_ = false;
             }
             end_threads();
             throw_error(
@@ -296,10 +322,22 @@ host::~host()
 
 void host::run_first() noexcept
 {
+    first_is_missing_ = false;
+    auto* const had = machine::current();
+    auto* const held = had ? had->held() : nullptr;
+    auto* const home = had ? had->home() : nullptr;
+    auto* const waiter = had ? had->waiter() : nullptr;
     all_.front()->run();
     end_threads();
-    // Boost.Fiber keeps the thread's algorithm; ours has nothing to run any more.
-    boost::fibers::use_scheduling_algorithm<boost::fibers::algo::round_robin>();
+    if (had) {
+        if (held)
+            had->take(*held);
+        had->set_home(home);
+        had->set_waiter(waiter);
+    } else {
+        // Boost.Fiber keeps the thread's algorithm; ours has nothing to run any more.
+        boost::fibers::use_scheduling_algorithm<boost::fibers::algo::round_robin>();
+    }
 }
 
 void host::finish() noexcept
@@ -351,6 +389,12 @@ void host::leave() noexcept
 void host::end_threads() noexcept
 {
     leave();
+    if (std::exchange(first_is_missing_, false)) {
+        // run_first() was not called: the main fiber could not be started.
+        std::lock_guard guard(exit_mutex_);
+        if (--still_inside_ == 0)
+            exit_.notify_all();
+    }
     for (auto& p : all_)
         if (p->thread_.joinable())
             p->thread_.join();
@@ -401,6 +445,21 @@ scheduler_stats host::stats() const
 boost::asio::any_io_executor host::executor_at(processor* p)
 {
     return (p ? static_cast<host_processor&>(*p) : *all_.front()).io.get_executor();
+}
+
+// From Asio's turn in the loop: the fiber is what this thread does next, so the
+// first one is nobody else's concern.
+void host::resume(fiber_record& g) noexcept
+{
+    auto* const m = machine::current();
+    auto* const p = m ? m->held() : nullptr;
+    if (!p || &p->owner != this || !m->on_main() || !p->empty_hint()) {
+        ready(g, lane::last);
+        return;
+    }
+    g.state.store(fiber_state::runnable, std::memory_order_relaxed);
+    p->stats.readies.add();
+    put_tail(*p, g);
 }
 
 void host::wake_one() noexcept

@@ -64,8 +64,9 @@ public:
         if (!hook_wait(g, *this)) {
             if (queue_.erase(*this))
                 return false;
-            waiter_.wait(wait_reason::sleep); // it has just expired
-            return true;
+            // It has just expired; or the stop has found it hooked.
+            waiter_.wait(wait_reason::sleep);
+            return !aborted_;
         }
         waiter_.wait(wait_reason::sleep);
         unhook_wait(g, *this);

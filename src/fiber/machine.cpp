@@ -235,19 +235,26 @@ machine::context* machine::leave_for(context* c) noexcept
 {
     (c == main_ ? main_ready_ : dispatcher_ready_) = false;
     record_ = nullptr;
+    if (c == main_ && !driving_)
+        if (auto* const w = waiter_.load(std::memory_order_relaxed))
+            w->main_goes_on();
     return c;
 }
 
 void machine::enter(context* next) noexcept
 {
     polled_ = false;
-    current_ = next;
+    auto* const previous = std::exchange(current_, next);
     auto* slot = &main_state_;
     if (next != main_) {
         if (next == dispatcher_) {
             slot = &dispatcher_state_;
         } else {
             slot = &record_->exceptions;
+            // What Asio has on the stack below the fibers: it changes only while
+            // main or the dispatcher runs.
+            if (previous == main_ || previous == dispatcher_)
+                hooks::get().mark(entry_mark);
             record_->state.store(fiber_state::running, std::memory_order_relaxed);
             if (!record_->pooled) [[unlikely]]
                 stock_ = true; // made on another thread, perhaps; it may sleep or end here
@@ -300,7 +307,6 @@ unsigned machine::run(
     fiber_record& g, unsigned slices, permission may_go_on, void* argument) noexcept
 {
     BOOST_ASSERT(on_main() && slices != 0);
-    hooks::get().mark(entry_mark);
     slices_ = slices - 1;
     may_go_on_ = may_go_on;
     permission_argument_ = argument;
@@ -314,9 +320,13 @@ unsigned machine::run(
     may_go_on_ = nullptr;
     if (has_attached_fibers())
         stock_ = true; // what parks through park() is detached
-    while (auto* const r = postponed_.pop_front()) {
-        auto& again = static_cast<fiber_record&>(*r);
-        again.bound->post_slice(again);
+    // Where their executor is gone, they run from here, and one level deep.
+    if (!std::exchange(reposting_, true)) {
+        while (auto* const r = postponed_.pop_front()) {
+            auto& again = static_cast<fiber_record&>(*r);
+            again.bound->post_slice(again);
+        }
+        reposting_ = false;
     }
     return ran;
 }
@@ -381,6 +391,11 @@ fiber_record& machine::stock_record(context& c) noexcept
     g->adopt(c);
     c.set_properties(g);
     auto* const home = processor_ ? &processor_->owner : home_;
+    if (home && !home->runs_free_fibers())
+        fatal(
+            "a fiber of Boost.Fiber's own was made in a fiber that is bound to an executor, and "
+            "there is no io_context to run it on: use spindle::spawn, or call "
+            "spindle::attach(io_context, {}) first");
     g->home.store(home, std::memory_order_relaxed);
     g->life.store(4, std::memory_order_relaxed);
     g->state.store(fiber_state::running, std::memory_order_relaxed);

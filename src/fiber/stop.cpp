@@ -117,8 +117,14 @@ void request_stop_all(core& home)
             auto const life = life_of(g);
             if (g.home.load(std::memory_order_acquire) != &s.home)
                 return;
-            if (auto source = begin_stop(g, life); source.stop_possible())
-                s.sources.push_back(std::move(source));
+            auto source = begin_stop(g, life);
+            if (!source.stop_possible())
+                return;
+            try {
+                s.sources.push_back(source);
+            } catch (std::bad_alloc const&) {
+                source.request_stop(); // under the lock, rather than not at all
+            }
         },
         &stopped);
     for (auto& source : stopped.sources)

@@ -10,6 +10,7 @@
 #include <spindle/asio/use_fiber.hpp>
 #include <spindle/attach.hpp>
 #include <spindle/go.hpp>
+#include <spindle/run.hpp>
 #include <spindle/spawn.hpp>
 #include <spindle/sync/wait_group.hpp>
 #include <spindle/this_fiber.hpp>
@@ -564,10 +565,7 @@ BOOST_AUTO_TEST_CASE(an_io_context_polled_in_a_schedulers_fiber_keeps_its_fibers
     asio::io_context inner;
     bool ran = false;
     spindle::spawn(inner, [&] { ran = true; }, asio::detached);
-    {
-        on_scheduler s(2u);
-        s.run([&] { inner.poll(); });
-    }
+    spindle::run([&] { inner.poll(); }, {.processors = 2});
     inner.restart();
     inner.run();
     BOOST_TEST(ran);
@@ -579,15 +577,24 @@ BOOST_AUTO_TEST_CASE(an_io_context_run_in_a_schedulers_handler_runs_its_fibers_t
     tally ends;
     some_work(inner, ends);
     {
-        on_scheduler s(2u);
+        spindle::scheduler s({.processors = 2});
         std::promise<void> done;
-        asio::post(s->get_executor(), [&] {
+        asio::post(s.get_executor(), [&] {
             inner.run();
             done.set_value();
         });
         done.get_future().wait();
         // The scheduler goes on as before.
-        s.run([] { this_fiber::sleep_for(1ms); });
+        bool slept = false;
+        spindle::spawn(
+            s,
+            [&] {
+                this_fiber::sleep_for(1ms);
+                slept = true;
+            },
+            asio::detached);
+        s.join();
+        BOOST_TEST(slept);
     }
     BOOST_TEST(ends.good() == work_ends);
 }

@@ -58,15 +58,15 @@ std::atomic<std::size_t> allocations{0};
 }
 
 #if !defined(SPINDLE_TEST_SANITIZED)
-void* operator new(std::size_t n)
+BOOST_NOINLINE void* operator new(std::size_t n)
 {
     allocations.fetch_add(1, std::memory_order_relaxed);
     if (auto* const p = std::malloc(n ? n : 1))
         return p;
     throw std::bad_alloc();
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+BOOST_NOINLINE void operator delete(void* p) noexcept { std::free(p); }
+BOOST_NOINLINE void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 #endif
 
 BOOST_AUTO_TEST_SUITE(use_fiber_)

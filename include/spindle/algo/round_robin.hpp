@@ -16,6 +16,10 @@
 
 #include <memory>
 
+namespace spindle::detail {
+class guest_waiter;
+}
+
 namespace spindle::algo {
 
 /// Fibers of one thread, on one io_context, in turn.
@@ -51,8 +55,7 @@ public:
     SPINDLE_DECL ~round_robin() override;
 
 private:
-    class waiting;
-    std::unique_ptr<waiting> waiting_;
+    std::shared_ptr<detail::guest_waiter> waiter_;
 };
 
 } // namespace spindle::algo

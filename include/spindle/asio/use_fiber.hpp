@@ -141,6 +141,9 @@ struct initiate_and_wait {
 template <class Executor, class... Signatures>
 class boost::asio::async_result<spindle::use_fiber_t<Executor>, Signatures...> {
 public:
+    // For bind_allocator and bind_cancellation_slot of Boost 1.81.
+    using return_type = spindle::detail::operation_result_t<Signatures...>;
+
     template <class Initiation, class... Args>
     static spindle::detail::operation_result_t<Signatures...> initiate(
         Initiation&& initiation, spindle::use_fiber_t<Executor>, Args&&... args)
@@ -153,6 +156,9 @@ public:
 template <class... Signatures>
 class boost::asio::async_result<spindle::use_fiber_with_error, Signatures...> {
 public:
+    // For bind_allocator and bind_cancellation_slot of Boost 1.81.
+    using return_type = spindle::detail::operation_result_t<Signatures...>;
+
     template <class Initiation, class... Args>
     static spindle::detail::operation_result_t<Signatures...> initiate(
         Initiation&& initiation, spindle::use_fiber_with_error token, Args&&... args)

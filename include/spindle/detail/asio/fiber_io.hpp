@@ -163,6 +163,7 @@ private:
     void enqueue(pending_function& p) noexcept;
     void unlock(resume_function resume) noexcept;
     std::uintptr_t do_what_was_left() noexcept;
+    void disconnect() noexcept;
     static bool commit(void* self) noexcept;
 
     fiber_record& fiber_;

@@ -13,6 +13,7 @@
 
 #include <spindle/config.hpp>
 #include <spindle/detail/asio/asio_core.hpp>
+#include <spindle/detail/asio/guest_waiter.hpp>
 #include <spindle/detail/asio/slot_memory.hpp>
 #include <spindle/detail/base/mutex.hpp>
 #include <spindle/detail/fiber/machine.hpp>
@@ -122,6 +123,11 @@ public:
     void const* frame_here() const noexcept;
     bool runs_here() const noexcept { return frame_here() != nullptr; }
 
+    boost::asio::io_context* io() const noexcept { return io_.load(std::memory_order_acquire); }
+
+    // For the machine of a thread that runs this io_context (guest_waiter.hpp).
+    std::shared_ptr<guest_waiter> make_waiter();
+
     // A processor for a thread, until it leaves it.
     processor& acquire();
     void leave(processor& p) noexcept;
@@ -133,11 +139,11 @@ public:
     void run_abandoned(fiber_record& g) noexcept override;
     bool closing() const noexcept override { return closing_.load(std::memory_order_seq_cst); }
     void wake_one() noexcept override;
+    bool runs_free_fibers() const noexcept override { return io() != nullptr; }
     void see_to_stock_fibers(machine& m) noexcept override;
 
 private:
     friend class guest_timers;
-    class stock_waker;
 
     // False: this is a fiber's stack, and nothing was done.
     bool drain(fiber_record* first) noexcept;
@@ -147,7 +153,6 @@ private:
     void refuse_stock_waits_of_several() const noexcept;
     void begin_work() noexcept override;
     void end_work() noexcept override;
-    boost::asio::io_context* io() const noexcept { return io_.load(std::memory_order_acquire); }
 
     boost::asio::execution_context& context_;
     atomic<boost::asio::io_context*> io_{nullptr}; // nullptr: bound fibers only, so far
@@ -163,7 +168,7 @@ private:
     atomic<machine*> only_machine_{nullptr}; // the one thread that was seen
     atomic<bool> several_machines_{false};
     atomic<bool> stock_waits_{false};
-    std::unique_ptr<stock_waker> waker_;
+    std::vector<std::shared_ptr<guest_waiter>> waiters_; // under lock_
 };
 
 // The scheduler whose io_context this thread is running handlers of, innermost

@@ -46,8 +46,15 @@ public:
     // The thread that runs the io_context. May throw what a handler throws.
     void run();
 
+    // Main has waited inside a handler of this turn, and Asio was served there,
+    // which may have taken the fence away: the rest of the turn needs one.
+    void go_on();
+
 private:
+    void raise_fence();
+
     boost::asio::io_context& ioc_;
+    bool inside_ = false;
     bool fenced_ = false;
     slot_memory<128> fence_memory_;
 };
@@ -80,6 +87,7 @@ public:
     // poller: where main waits for Boost.Fiber's own primitives.
     void wait_until(time_point deadline) noexcept override;
     void interrupt() noexcept override;
+    void main_goes_on() noexcept override;
 
     boost::asio::io_context io;
 
@@ -150,7 +158,7 @@ public:
     boost::asio::any_io_executor executor_at(processor* p) override;
     timer_queue* timers() noexcept override { return &all_.front()->sleepers_; }
     boost::asio::execution_context& context() noexcept override { return all_.front()->io; }
-    void resume(fiber_record& g) noexcept override { ready(g, lane::last); }
+    void resume(fiber_record& g) noexcept override;
     void wake_one() noexcept override;
 
 private:
@@ -176,6 +184,7 @@ private:
     std::mutex exit_mutex_;
     std::condition_variable exit_;
     unsigned still_inside_ = 0; // guarded by exit_mutex_
+    bool first_is_missing_ = false; // first::on_caller, and run_first() was not called yet
 };
 
 } // namespace spindle::detail

@@ -25,6 +25,10 @@
 #include <boost/fiber/algo/algorithm.hpp>
 #include <boost/fiber/context.hpp>
 
+#include <memory>
+#include <utility>
+#include <vector>
+
 namespace spindle::detail {
 
 // Shape
@@ -138,6 +142,8 @@ public:
     bool has_attached_fibers() const noexcept;
 
     bool on_main() const noexcept { return current_ == main_; }
+    // As on_main(), and not in the middle of a switch to it: run() may be called.
+    bool may_run() const noexcept { return on_main() && !driving_; }
     bool on_dispatcher() const noexcept { return current_ == dispatcher_ && current_; }
 
     // The fiber that runs here, or nullptr on main and in the dispatcher.
@@ -145,7 +151,8 @@ public:
     fiber_record* running() noexcept;
 
     // A slice that came up while a fiber was running here: Asio was run on that
-    // fiber's stack. It is posted again when main has its turn.
+    // fiber's stack, or its executor has dropped it. It is posted again when main
+    // has its turn.
     void postpone(fiber_record& g) noexcept { postponed_.push_back(g); }
 
     // Where fibers of Boost.Fiber's own go that become ready without a
@@ -153,8 +160,15 @@ public:
     void set_home(core* c) noexcept { home_ = c; }
     core* home() const noexcept { return home_; }
     void set_waiter(poller* w) noexcept { waiter_.store(w, std::memory_order_release); }
+    void set_waiter(std::shared_ptr<poller> w) noexcept
+    {
+        // What was there before stays with the thread: somebody may be inside its
+        // interrupt().
+        waiters_.push_back(std::move(w));
+        set_waiter(waiters_.back().get());
+    }
 
-    bool has_waiter() const noexcept { return waiter_.load(std::memory_order_relaxed); }
+    poller* waiter() const noexcept { return waiter_.load(std::memory_order_relaxed); }
 
     // What Asio had on this thread when the slice began (hooks.hpp).
     void const* entry_mark[asio_heads] = {};
@@ -186,6 +200,7 @@ private:
     fiber_record* record_ = nullptr;   // of current_, if that is a worker
     processor* processor_ = nullptr;
     unsigned slices_ = 0;              // left before main's turn; see awakened()
+    bool reposting_ = false;
     bool main_ready_ = false;
     bool dispatcher_ready_ = false;
     bool stock_ = false;
@@ -206,6 +221,7 @@ private:
     core* home_ = nullptr;
     runnable_list kept_;               // fibers of a thread that has no scheduler of ours
     unsigned kept_turn_ = 0;
+    std::vector<std::shared_ptr<poller>> waiters_;
     altstack_scope altstack_; // to report an overflow of a fiber's stack on
     runnable_list postponed_;
     parking parking_;

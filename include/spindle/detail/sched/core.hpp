@@ -113,6 +113,10 @@ public:
     }
     std::size_t live() const noexcept { return live_.load(std::memory_order_seq_cst); }
 
+    // Any thread. False: there are bound fibers only, so far, and nobody comes for
+    // what is queued.
+    virtual bool runs_free_fibers() const noexcept { return true; }
+
     // Any thread. A free fiber begins, or has ended as its scheduler sees it.
     virtual void begin_work() noexcept {}
     virtual void end_work() noexcept {}

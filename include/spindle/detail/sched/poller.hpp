@@ -23,6 +23,9 @@ struct poller {
     // Any thread. Ends the wait that goes on, or else the next one.
     virtual void interrupt() noexcept = 0;
 
+    // The waiting thread. What main waited for has come.
+    virtual void main_goes_on() noexcept {}
+
 protected:
     ~poller() = default;
 };

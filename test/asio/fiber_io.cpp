@@ -1,0 +1,284 @@
+//
+// asio/fiber_io.cpp
+// ~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#define BOOST_TEST_MODULE asio.fiber_io
+#include <spindle/asio/use_fiber.hpp>
+#include <spindle/scheduler.hpp>
+#include <spindle/spawn.hpp>
+#include <spindle/sync/wait_group.hpp>
+#include <spindle/this_fiber.hpp>
+
+#include <support/asio_fixture.hpp>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace spindle_test;
+using namespace std::chrono_literals;
+namespace this_fiber = spindle::this_fiber;
+using spindle::use_fiber;
+
+BOOST_AUTO_TEST_SUITE(fiber_io)
+
+namespace {
+
+// Lets a fiber wait, and stops it at some moment: from a fiber, from a handler
+// or from a plain thread. What it returns says whether it was stopped; it ends
+// exactly once, and each of these was right.
+template <class Wait>
+void stops_against(char const* name, std::size_t rounds, Wait wait)
+{
+    auto const s = seed();
+    BOOST_TEST_CONTEXT(name << ", seed " << s)
+    {
+        {
+            asio::io_context ioc;
+            tally t;
+            std::atomic<std::size_t> stopped{0};
+            for (unsigned pair = 0; pair != 8; ++pair)
+                spindle::spawn(
+                    ioc,
+                    [&, pair] {
+                        std::mt19937_64 random(s + pair);
+                        for (std::size_t i = 0; i != rounds / 8; ++i) {
+                            auto const us = random() % 30;
+                            auto const by = random() % 3;
+                            auto child = spindle::spawn([&] {
+                                auto const ec = error_of([&] { wait(ioc); });
+                                t.check(!ec || ec == aborted);
+                                stopped += ec == aborted;
+                            });
+                            if (by == 0) {
+                                for (auto k = us; k-- > 0;)
+                                    this_fiber::yield();
+                                child.request_stop();
+                            } else if (by == 1) {
+                                spindle::wait_group asked(1);
+                                asio::post(ioc, [&] {
+                                    child.request_stop();
+                                    asked.done();
+                                });
+                                asked.wait();
+                            } else {
+                                this_fiber::sleep_for(std::chrono::microseconds(us));
+                                child.request_stop();
+                            }
+                            (void)error_of([&] { child.join(); });
+                        }
+                    },
+                    asio::detached);
+            run_on(ioc, 4);
+            BOOST_TEST(t.good() == rounds / 8 * 8);
+            BOOST_TEST(t.bad() == 0u);
+            BOOST_TEST_MESSAGE(name << ": " << stopped << " of " << rounds << " stopped");
+        }
+        check_nothing_left();
+    }
+}
+
+constexpr std::size_t many = scaled(8'000);
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_stop_meets_a_timer)
+{
+    stops_against("timer", many, [](asio::io_context& ioc) {
+        asio::steady_timer timer(ioc, 15us);
+        timer.async_wait(use_fiber);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_meets_a_sleep)
+{
+    stops_against("sleep", many, [](asio::io_context&) { this_fiber::sleep_for(15us); });
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_meets_an_accept)
+{
+    stops_against("accept", many / 8, [](asio::io_context& ioc) {
+        tcp::acceptor acceptor(ioc, {asio::ip::address_v4::loopback(), 0});
+        tcp::socket client(ioc);
+        client.connect(acceptor.local_endpoint());
+        auto const s = acceptor.async_accept(use_fiber);
+    });
+}
+
+namespace {
+
+// Bytes that a fiber reads are counted by value: none is lost, none comes twice.
+template <class Read>
+void stopped_readers_lose_nothing(char const* name, Read read)
+{
+    stops_against(name, many / 4, [&](asio::io_context& ioc) {
+        auto [a, b] = connected(ioc.get_executor());
+        auto writer = spindle::spawn([&a = a] {
+            std::array<char, 600> text;
+            text.fill('y');
+            text.back() = '\n';
+            for (int i = 0; i != 3; ++i) {
+                a.write_some(asio::buffer(text.data() + 200 * i, 200));
+                this_fiber::yield();
+            }
+        });
+        read(b);
+        writer.join();
+    });
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_stop_meets_a_read)
+{
+    stopped_readers_lose_nothing("read_some", [](tcp::socket& s) {
+        std::array<char, 600> text;
+        s.async_read_some(asio::buffer(text), use_fiber);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_meets_a_composed_read)
+{
+    stopped_readers_lose_nothing("async_read", [](tcp::socket& s) {
+        std::array<char, 600> text;
+        asio::async_read(s, asio::buffer(text), use_fiber);
+    });
+    stopped_readers_lose_nothing("async_read_until", [](tcp::socket& s) {
+        std::string text;
+        asio::async_read_until(s, asio::dynamic_buffer(text), '\n', use_fiber);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_meets_a_composed_read_on_a_strand_of_the_users)
+{
+    stopped_readers_lose_nothing("async_read, strand", [](tcp::socket& s) {
+        std::array<char, 600> text;
+        asio::async_read(
+            s, asio::buffer(text),
+            asio::bind_executor(asio::make_strand(s.get_executor()), use_fiber));
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_meets_a_composed_write)
+{
+    stops_against("async_write", many / 16, [](asio::io_context& ioc) {
+        auto [a, b] = connected(ioc.get_executor());
+        auto reader = spindle::spawn([&b = b] {
+            std::array<char, 60'000> text;
+            error_code ec;
+            while (!ec)
+                b.async_read_some(asio::buffer(text), use_fiber[ec]);
+        });
+        std::vector<char> const text(1'000'000);
+        error_code ec;
+        asio::async_write(a, asio::buffer(text), use_fiber[ec]);
+        a.close();
+        if (ec)
+            throw system_error(ec);
+    });
+}
+
+// --- stops that stay ---------------------------------------------------------------------------
+
+BOOST_AUTO_TEST_CASE(a_stop_is_sticky)
+{
+    over_threads([](asio::io_context& ioc, unsigned threads) {
+        tally t;
+        spindle::spawn(
+            ioc,
+            [&] {
+                auto child = spindle::spawn([&] {
+                    asio::steady_timer timer(ioc, 1h);
+                    for (int i = 0; i != 100; ++i) {
+                        t.check(error_of([&] { timer.async_wait(use_fiber); }) == aborted);
+                        t.check(error_of([] { this_fiber::sleep_for(1h); }) == aborted);
+                        auto const [ec] = timer.async_wait(asio::as_tuple(use_fiber));
+                        t.check(ec == aborted);
+                        t.check(this_fiber::stop_requested());
+                    }
+                    t.check(timer.cancel() == 0); // nothing was started
+                });
+                this_fiber::sleep_for(1ms);
+                child.request_stop();
+                child.join();
+            },
+            asio::detached);
+        run_on(ioc, threads);
+        BOOST_TEST(t.good() == 401u);
+        BOOST_TEST(t.bad() == 0u);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_stopped_fiber_that_goes_on_starves_nobody)
+{
+    asio::io_context ioc;
+    bool done = false;
+    spindle::spawn(
+        ioc,
+        [&] {
+            auto child = spindle::spawn([&] {
+                while (!done)
+                    (void)error_of([] { this_fiber::sleep_for(1h); });
+            });
+            child.request_stop();
+            this_fiber::sleep_for(1ms);
+            done = true;
+            child.join();
+        },
+        asio::detached);
+    ioc.run();
+    BOOST_TEST(done);
+}
+
+BOOST_AUTO_TEST_CASE(a_scheduler_stops_many_parked_fibers)
+{
+    for (auto const n : processor_counts) {
+        tally t;
+        {
+            on_scheduler s(n);
+            std::atomic<std::size_t> parked{0};
+            constexpr std::size_t fibers = scaled(4'000);
+            for (std::size_t i = 0; i != fibers; ++i)
+                spindle::spawn(
+                    *s,
+                    [&, i] {
+                        ++parked;
+                        if (i % 2 == 0)
+                            t.check(error_of([] { this_fiber::sleep_for(1h); }) == aborted);
+                        else
+                            t.check(error_of([] {
+                                asio::steady_timer timer(this_fiber::get_executor(), 1h);
+                                timer.async_wait(use_fiber);
+                            }) == aborted);
+                    },
+                    asio::detached);
+            BOOST_TEST(eventually([&] { return parked == fibers; }));
+            s->stop();
+            s->join();
+            BOOST_TEST(t.good() == fibers);
+        }
+        BOOST_TEST(t.bad() == 0u);
+    }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
