@@ -33,7 +33,7 @@ public:
         case errc::not_in_fiber:
             return "not in a fiber";
         case errc::deadlock:
-            return "all fibers are asleep";
+            return "the wait could never end";
         case errc::thread_limit:
             return "no thread could be started";
         case errc::no_stack_memory:

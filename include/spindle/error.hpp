@@ -43,9 +43,9 @@ enum class errc {
     channel_closed = 1,
     /// The operation would have to suspend, and there is no fiber to suspend.
     not_in_fiber,
-    /// Every fiber waits for another one.
+    /// The wait could never end.
     deadlock,
-    /// The system refused a thread, or `max_threads` was reached.
+    /// The system refused a thread.
     thread_limit,
     /// There is no memory, or no address space, for a fiber's stack.
     no_stack_memory,

@@ -174,7 +174,7 @@ public:
             detail::throw_error(detail::operation_aborted());
         auto const state = std::move(state_);
         if (state->error)
-            std::rethrow_exception(state->error);
+            std::rethrow_exception(std::move(state->error)); // ours alone from here on
         if constexpr (!std::is_void_v<R>)
             return std::move(*state->value);
     }

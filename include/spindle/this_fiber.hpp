@@ -60,9 +60,13 @@ void sleep_for(std::chrono::duration<Rep, Period> const& d)
     using clock = std::chrono::steady_clock;
     auto const now = clock::now();
     auto const longest = clock::time_point::max() - now;
-    sleep_until(
-        d > longest ? clock::time_point::max()
-                    : now + std::chrono::ceil<clock::duration>(d));
+    using wide = std::chrono::duration<long double>; // hours::max() has no nanoseconds
+    if (d <= d.zero())
+        sleep_until(now);
+    else if (wide(d) >= wide(longest))
+        sleep_until(clock::time_point::max());
+    else
+        sleep_until(now + std::chrono::ceil<clock::duration>(d));
 }
 
 /// This fiber's id.

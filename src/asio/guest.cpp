@@ -303,8 +303,10 @@ void guest::see_to_stock_fibers(machine& m) noexcept
         return;
     }
     stock_waits_.store(true, std::memory_order_seq_cst);
+    if (!io()) // nor could anything be posted to wake it
+        several_machines_.store(true, std::memory_order_seq_cst);
     refuse_stock_waits_of_several();
-    if (deadline != time_point::max() && io())
+    if (deadline != time_point::max())
         timers_->wake_at(deadline);
 }
 
@@ -337,7 +339,7 @@ void guest::refuse_stock_waits_of_several() const noexcept
         fatal(
             "a fiber waits in a primitive of Boost.Fiber's (boost::fibers::mutex, "
             "condition_variable, future, channel, this_fiber::sleep_for, ...) on an io_context "
-            "that several threads run. Asio cannot wake the one thread that Boost.Fiber wants "
+            "that several threads run, or on a thread_pool. Asio cannot wake the one thread that Boost.Fiber wants "
             "woken: use spindle's primitive, or one thread, or a spindle::scheduler");
 }
 
@@ -350,7 +352,13 @@ void guest::shutdown() noexcept
     running_all_ = true; // a stopper is inside the fiber's hook: nothing may run above it
     request_stop_all(*this); // those in operations of Asio's come when that drops them
     running_all_ = false;
+    // Fibers of Boost.Fiber's own that have ended here count until its dispatcher
+    // has released them.
+    if (auto* const m = machine::current(); m && m->may_run() && m->has_stock_fibers())
+        (void)m->dispatch();
     run_all_here();
+    if (timers_)
+        timers_->close();
     // algo::round_robin keeps a processor of ours, and us for a home.
     if (auto* const m = machine::current(); m && m->home() == this) {
         if (auto* const p = m->held(); p && &p->owner == this)
@@ -412,8 +420,10 @@ void guest::run_all_here() noexcept
 
 void guest_timers::on_earliest(time_point when) noexcept
 {
-    timer_.expires_at(when);
-    timer_.async_wait(boost::asio::bind_allocator(
+    if (!timer_)
+        return;
+    timer_->expires_at(when);
+    timer_->async_wait(boost::asio::bind_allocator(
         slot_allocator<void, 256>(memory_), [this](error_code ec) {
             if (ec)
                 return; // set anew, or not needed any more
@@ -439,7 +449,11 @@ void guest_timers::wake_at(time_point when) noexcept
     push(alarm_);
 }
 
-void guest_timers::on_empty() noexcept { timer_.cancel(); }
+void guest_timers::on_empty() noexcept
+{
+    if (timer_)
+        timer_->cancel();
+}
 
 // --- who is here ----------------------------------------------------------------------------------------
 

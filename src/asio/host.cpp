@@ -287,6 +287,7 @@ host::host(scheduler& facade, scheduler_options options, first where)
         boost::asio::make_service<context_service>(all_.back()->io, *this);
     }
     still_inside_ = options_.processors;
+    callers_machine_ = machine::current();
     if (where == first::on_caller && !machine::ensure())
         throw_error(
             make_error_code(errc::not_in_fiber),
@@ -323,7 +324,7 @@ host::~host()
 void host::run_first() noexcept
 {
     first_is_missing_ = false;
-    auto* const had = machine::current();
+    auto* const had = callers_machine_;
     auto* const held = had ? had->held() : nullptr;
     auto* const home = had ? had->home() : nullptr;
     auto* const waiter = had ? had->waiter() : nullptr;

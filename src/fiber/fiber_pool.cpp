@@ -33,7 +33,7 @@ namespace {
 
 // What a processor keeps before it gives half of it to the others, and what
 // all together keep of one size once somebody has time to end the rest.
-constexpr std::size_t processor_limit = 512;
+constexpr std::size_t processor_limit = 128;
 constexpr std::size_t shared_limit = 16 * 1024;
 
 // Sits between the context and the top of the stack.

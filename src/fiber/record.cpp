@@ -42,7 +42,7 @@ struct registry {
 fiber_record::~fiber_record()
 {
     delete source.load(std::memory_order_relaxed);
-    if (registered.is_linked()) {
+    if (id != 0) { // not by is_linked(): its neighbours write to the link, under the lock
         auto& all = registry::get();
         std::lock_guard lock(all.mutex);
         all.records.erase(all.records.iterator_to(*this));

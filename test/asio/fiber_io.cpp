@@ -198,7 +198,7 @@ BOOST_AUTO_TEST_CASE(a_stop_meets_a_composed_write)
     });
 }
 
-// --- stops that stay ---------------------------------------------------------------------------
+// --- stops that stay --------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(a_stop_is_sticky)
 {

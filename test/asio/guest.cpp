@@ -46,7 +46,7 @@ namespace this_fiber = spindle::this_fiber;
 
 BOOST_AUTO_TEST_SUITE(guest)
 
-// --- the example of the manual ----------------------------------------------------------
+// --- the example of the manual ----------------------------------------------------
 
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
@@ -97,7 +97,7 @@ BOOST_AUTO_TEST_CASE(the_callback_server_with_one_changed_handler_echoes)
 #pragma GCC diagnostic pop
 #endif
 
-// --- every way to run an io_context ---------------------------------------------------------
+// --- every way to run an io_context -----------------------------------------------
 
 namespace {
 
@@ -247,7 +247,7 @@ BOOST_AUTO_TEST_CASE(stop_and_restart_on_several_threads_lose_nothing)
     });
 }
 
-// --- outstanding work --------------------------------------------------------------------------
+// --- outstanding work -------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(run_returns_when_the_last_completion_was_delivered_and_not_earlier)
 {
@@ -290,7 +290,7 @@ BOOST_AUTO_TEST_CASE(run_waits_for_the_completion_on_another_executor_only_there
     BOOST_TEST(delivered);
 }
 
-// --- bounds ----------------------------------------------------------------------------------------
+// --- bounds -----------------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(two_hot_fibers_do_not_keep_a_posted_handler_waiting)
 {
@@ -337,7 +337,7 @@ BOOST_AUTO_TEST_CASE(a_pair_that_wakes_each_other_does_not_keep_a_timer_waiting)
     BOOST_TEST(rung);
 }
 
-// --- the end of an io_context ----------------------------------------------------------------------
+// --- the end of an io_context -----------------------------------------------------
 
 namespace {
 
@@ -504,7 +504,7 @@ BOOST_AUTO_TEST_CASE(nothing_can_be_spawned_on_an_io_context_that_goes)
     check_nothing_left();
 }
 
-// --- Asio inside Asio ------------------------------------------------------------------------------
+// --- Asio inside Asio -------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(a_fiber_may_poll_its_own_io_context)
 {
@@ -641,7 +641,7 @@ BOOST_AUTO_TEST_CASE(operations_of_another_io_context_wake_a_fiber_on_its_own)
     BOOST_TEST(t.good() == 200u);
 }
 
-// --- primitives of Boost.Fiber's -------------------------------------------------------------------
+// --- primitives of Boost.Fiber's --------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(boost_fibers_own_waits_work_where_one_thread_runs_the_io_context)
 {

@@ -1,6 +1,6 @@
 //
-// bench/spindle.cpp
-// ~~~~~~~~~~~~~~~~~
+// test/bench/spindle.cpp
+// ~~~~~~~~~~~~~~~~~~~~~~
 // Spindle in the benchmark: the same workloads as the peers'.
 //
 // Distributed under the Boost Software License, Version 1.0.

@@ -25,6 +25,7 @@
 #include <chrono>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <thread>
@@ -451,14 +452,15 @@ BOOST_AUTO_TEST_SUITE(handlers)
 BOOST_AUTO_TEST_CASE(may_wait_in_primitives_of_boost_fiber)
 {
     over_processors([](spindle::scheduler& s) {
-        boost::fibers::promise<int> first;
-        boost::fibers::promise<int> second;
-        auto second_future = second.get_future();
+        // Each is kept by who fulfils it, until that one has left it.
+        auto const first = std::make_shared<boost::fibers::promise<int>>();
+        auto const second = std::make_shared<boost::fibers::promise<int>>();
+        auto second_future = second->get_future();
         // The handler waits for what another handler of its io_context brings.
         auto const ex = s.get_executor();
-        boost::asio::post(ex, [&] {
-            boost::asio::post(ex, [&] { first.set_value(7); });
-            second.set_value(first.get_future().get() + 1);
+        boost::asio::post(ex, [ex, first, second] {
+            boost::asio::post(ex, [first] { first->set_value(7); });
+            second->set_value(first->get_future().get() + 1);
         });
         BOOST_TEST(second_future.get() == 8);
     });
@@ -500,7 +502,8 @@ BOOST_AUTO_TEST_CASE(that_wait_use_no_cpu_and_run_fibers_meanwhile)
     ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
     std::this_thread::sleep_for(200ms);
     ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-    auto const used = (after.tv_sec - before.tv_sec) * 1'000'000'000 + after.tv_nsec - before.tv_nsec;
+    auto const used
+        = (after.tv_sec - before.tv_sec) * 1'000'000'000 + after.tv_nsec - before.tv_nsec;
     BOOST_TEST(used < 40'000'000 * (sanitized ? 4 : 1));
     p.set_value();
     BOOST_TEST(eventually([&] { return waited.load(); }));

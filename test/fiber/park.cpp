@@ -26,6 +26,7 @@
 #include <chrono>
 #include <random>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace spindle::detail;
@@ -61,6 +62,13 @@ struct seat {
                 return *g;
     }
 };
+
+// Asio's thread-locals, out of line: their addresses must not live across a park.
+template <class Handler>
+SPINDLE_NOINLINE void post_apart(spindle::scheduler& s, Handler handler)
+{
+    boost::asio::post(s.next_executor(), std::move(handler));
+}
 
 } // namespace
 
@@ -188,7 +196,7 @@ BOOST_AUTO_TEST_CASE(a_handler_hands_over_what_was_written_before)
         seat place;
         int wrong = 0;
         for (int i = 0; i != rounds; ++i) {
-            boost::asio::post(s.next_executor(), [&, i] {
+            post_apart(s, [&, i] {
                 auto& g = place.next();
                 place.payload = i;
                 ready(g, i % 2 ? lane::last : lane::next);
@@ -352,11 +360,10 @@ BOOST_AUTO_TEST_CASE(no_wake_is_lost_or_doubled_in_a_soak)
                                 hop();
                                 break;
                             case 2:
-                                boost::asio::post(
-                                    sched.next_executor(), [&wake_one, r = random()] {
-                                        std::minstd_rand mine(r);
-                                        (void)wake_one(mine);
-                                    });
+                                post_apart(sched, [&wake_one, r = random()] {
+                                    std::minstd_rand mine(r);
+                                    (void)wake_one(mine);
+                                });
                                 break;
                             default:
                                 (void)wake_one(random);

@@ -12,34 +12,20 @@
 
 #include <fiber_suite/hook.hpp>
 
-#include <spindle/algo/work_stealing.hpp>
 #include <spindle/run.hpp>
-#include <spindle/this_fiber.hpp>
-
-#include <boost/fiber/operations.hpp>
-
-#include <atomic>
 
 namespace spindle_suite {
 
-inline std::atomic<spindle::scheduler*> running{nullptr};
-
-// The scheduler's own threads go on to install what they need.
-inline void install_for_running()
-{
-    if (auto* const sched = running.load())
-        boost::fibers::use_scheduling_algorithm<spindle::algo::work_stealing>(*sched);
-}
+// The scheduler's own threads go on to install what they need. Threads of the
+// tests' own keep Boost.Fiber's algorithm: the main fiber waits for them by
+// std::thread::join(), and with it the processor that would run their fibers.
+inline void install_for_running() {}
 
 inline int run_inside(
     unsigned processors, int (*program)(int, char**), int argc, char* argv[])
 {
     return spindle::run(
-        [=] {
-            running = &spindle::this_fiber::get_scheduler();
-            return program(argc, argv);
-        },
-        {.processors = processors, .stack_size = 1 << 20});
+        [=] { return program(argc, argv); }, {.processors = processors, .stack_size = 1 << 20});
 }
 
 } // namespace spindle_suite

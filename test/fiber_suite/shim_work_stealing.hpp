@@ -15,7 +15,8 @@
 
 void spindle_suite::install()
 {
-    static auto& sched = *new spindle::scheduler({.processors = 2});
+    // Some tests block as many as three threads at once, by boost::barrier.
+    static auto& sched = *new spindle::scheduler({.processors = 4});
     boost::fibers::use_scheduling_algorithm<spindle::algo::work_stealing>(sched);
 }
 

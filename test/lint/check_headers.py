@@ -103,7 +103,9 @@ def main():
         room = layers.room_of(below.split("/", 1)[1])
         if room is None:
             continue  # check_layers complains
-        test = repo / "test" / room.rsplit("/", 1)[-1] / f"{path.stem}.cpp"
+        # The header's own folder; its room's, if it lies at the top.
+        folder = path.parent.name if path.parent.name != "spindle" else room.rsplit("/", 1)[-1]
+        test = repo / "test" / folder / f"{path.stem}.cpp"
         if not test.exists():
             check.say(path, f"has no {test.relative_to(repo)}, and headers.txt does not say why")
     for rel in exceptions:

@@ -100,7 +100,10 @@ inline void check_nothing_left()
 // fiber is alive, and that nothing is left over.
 class on_scheduler {
 public:
-    explicit on_scheduler(spindle::scheduler_options options) { sched_.emplace(std::move(options)); }
+    explicit on_scheduler(spindle::scheduler_options options)
+    {
+        sched_.emplace(std::move(options));
+    }
     explicit on_scheduler(unsigned processors)
         : on_scheduler(spindle::scheduler_options{
               .processors = processors, .shutdown_grace = std::chrono::seconds(30)})

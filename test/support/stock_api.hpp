@@ -195,7 +195,8 @@ inline void fiber_specific_pointers_are_each_fibers_own(bf::launch how)
     {
         static std::atomic<int>* count = nullptr;
         count = &cleaned;
-        static bf::fiber_specific_ptr<int> data([](int* p) {
+        // Never destroyed: that would ask for a fiber when the thread's are gone.
+        static auto& data = *new bf::fiber_specific_ptr<int>([](int* p) {
             ++*count;
             delete p;
         });
@@ -224,7 +225,8 @@ inline void sleeps_last_at_least_as_long(bf::launch how)
     std::vector<bf::fiber> fibers;
     for (int i = 0; i != 10; ++i)
         fibers.emplace_back(how, [&, i] {
-            auto const until = std::chrono::steady_clock::now() + std::chrono::microseconds(100 * i);
+            auto const until
+                = std::chrono::steady_clock::now() + std::chrono::microseconds(100 * i);
             boost::this_fiber::sleep_until(until);
             early += std::chrono::steady_clock::now() < until;
         });

@@ -54,8 +54,9 @@ struct use_fiber_with_error {
  * `errc::not_in_fiber` outside a fiber and in a completion handler.
  *
  * @par Blocking
- * Parks the fiber until the operation completes. An operation that completes at
- * once does not park, but for one in 128.
+ * Parks the fiber until the operation completes. From Boost 1.82 on, an
+ * operation that completes at once does not park, but for one in 128; before,
+ * Asio posts that completion, too.
  *
  * @par Cancellation
  * A stop of the fiber emits `cancellation_type::all` to the operation, where its

@@ -25,6 +25,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace spindle::detail {
@@ -35,17 +36,22 @@ class guest;
 // lock, since Asio's are not synchronised.
 class guest_timers final : public timer_queue {
 public:
-    guest_timers(guest& g, boost::asio::io_context& io) : guest_(g), timer_(io)
+    guest_timers(guest& g, boost::asio::io_context& io) : guest_(g)
     {
+        timer_.emplace(io);
         alarm_.expired = [](timer_entry&) noexcept {};
         retry_.expired = [](timer_entry& e) noexcept {
             static_cast<retry_entry&>(e).set.store(false, std::memory_order_release);
         };
     }
-    ~guest_timers() override
+
+    // The io_context is being destroyed: its service of timers may go before us.
+    // The memory of an operation stays.
+    void close() noexcept
     {
         (void)erase(alarm_);
         (void)erase(retry_);
+        timer_.reset();
     }
 
     // The thread that see_to_stock_fibers() speaks of. A drain at that time.
@@ -59,7 +65,7 @@ private:
     void on_empty() noexcept override;
 
     guest& guest_;
-    boost::asio::steady_timer timer_;
+    std::optional<boost::asio::steady_timer> timer_; // empty: closed
     slot_memory<256> memory_;
     timer_entry alarm_;
     struct retry_entry : timer_entry {

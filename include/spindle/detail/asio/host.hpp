@@ -184,6 +184,7 @@ private:
     std::mutex exit_mutex_;
     std::condition_variable exit_;
     unsigned still_inside_ = 0; // guarded by exit_mutex_
+    machine* callers_machine_ = nullptr; // that it had before, for run_first()
     bool first_is_missing_ = false; // first::on_caller, and run_first() was not called yet
 };
 

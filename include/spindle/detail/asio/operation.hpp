@@ -18,9 +18,14 @@
 #include <spindle/detail/fiber/stop.hpp>
 #include <spindle/error.hpp>
 
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/associator.hpp>
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/execution/executor.hpp>
 #include <boost/version.hpp>
 
+#include <cstddef>
 #include <exception>
 #include <optional>
 #include <tuple>
@@ -104,6 +109,7 @@ public:
             frame_->io().finish();
     }
 
+    fiber_io& io() const noexcept { return frame_->io(); }
     operation_executor get_executor() const noexcept { return operation_executor(frame_->io()); }
     allocator_type get_allocator() const noexcept { return allocator_type(frame_->memory()); }
     boost::asio::cancellation_slot get_cancellation_slot() const noexcept
@@ -122,6 +128,33 @@ public:
 private:
     Frame* frame_;
 };
+
+// Whose operation a handler is of, through all of Asio's adapters around it.
+template <class Handler, class Default>
+struct associated_fiber_io {
+    using type = Default;
+};
+
+template <class Handler, class Default>
+    requires requires {
+        typename boost::asio::associator<associated_fiber_io, Handler, Default>::type;
+    }
+struct associated_fiber_io<Handler, Default>
+    : boost::asio::associator<associated_fiber_io, Handler, Default> {};
+
+template <class Frame, class Default>
+struct associated_fiber_io<operation_handler<Frame>, Default> {
+    using type = fiber_io*;
+    static type get(operation_handler<Frame> const& h) noexcept { return &h.io(); }
+    static type get(operation_handler<Frame> const& h, Default const&) noexcept
+    {
+        return &h.io();
+    }
+};
+
+template <class Handler>
+concept handler_of_fiber = std::is_same_v<
+    typename associated_fiber_io<Handler, std::nullptr_t>::type, fiber_io*>;
 
 // --- from a signature to what the fiber gets ------------------------------------------
 
@@ -340,5 +373,24 @@ private:
     stored result_;
 };
 } // namespace spindle::detail
+
+// bind_executor(ex, use_fiber): the handlers run on `ex`, and under the lock.
+template <class Handler, class Executor, class Candidate>
+    requires(
+        boost::asio::execution::is_executor_v<Executor>
+        && spindle::detail::handler_of_fiber<Handler>)
+struct boost::asio::associated_executor<
+    boost::asio::executor_binder<Handler, Executor>, Candidate> {
+    using type = spindle::detail::locked_executor<Executor>;
+
+    static type get(
+        boost::asio::executor_binder<Handler, Executor> const& b,
+        Candidate const& = Candidate()) noexcept
+    {
+        return type(
+            b.get_executor(),
+            *spindle::detail::associated_fiber_io<Handler, std::nullptr_t>::get(b.get()));
+    }
+};
 
 #endif // SPINDLE_DETAIL_ASIO_OPERATION_HPP

@@ -19,6 +19,9 @@
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/execution/executor.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
+#include <boost/asio/query.hpp>
+#include <boost/asio/require.hpp>
 
 #include <type_traits>
 #include <utility>
@@ -99,6 +102,50 @@ private:
 };
 
 using operation_executor = basic_operation_executor<false>;
+
+// What bind_executor gave, and there under the fiber's lock: a stop may come at
+// any time, and Asio's composed operations are not made for that.
+template <class Executor>
+class locked_executor {
+public:
+    locked_executor(Executor const& ex, fiber_io& io) noexcept : executor_(ex), io_(&io) {}
+
+    template <class Function>
+    void execute(Function&& f) const
+    {
+        executor_.execute([io = io_, f = std::forward<Function>(f)]() mutable {
+            io->execute(std::move(f));
+        });
+    }
+
+    template <class Property>
+        requires boost::asio::can_query_v<Executor const&, Property>
+    decltype(auto) query(Property const& p) const
+    {
+        return boost::asio::query(executor_, p);
+    }
+
+    template <class Property>
+        requires boost::asio::can_require_v<Executor const&, Property>
+    auto require(Property const& p) const
+    {
+        auto ex = boost::asio::require(executor_, p);
+        return locked_executor<decltype(ex)>(ex, *io_);
+    }
+
+    friend bool operator==(locked_executor const& a, locked_executor const& b) noexcept
+    {
+        return a.executor_ == b.executor_ && a.io_ == b.io_;
+    }
+    friend bool operator!=(locked_executor const& a, locked_executor const& b) noexcept
+    {
+        return !(a == b);
+    }
+
+private:
+    Executor executor_;
+    fiber_io* io_;
+};
 
 // An operation that completes at once, inside its initiation, has the lock.
 class immediate_executor {

@@ -56,6 +56,16 @@ boost::asio::io_context* free_context(
 // Everything else: a strand, a thread_pool's, a system_executor, the user's own.
 inline boost::asio::io_context* free_context(...) noexcept { return nullptr; }
 
+// The io_context below a strand, if it is one.
+template <class Executor>
+boost::asio::io_context* context_below(Executor const& ex) noexcept
+{
+    if constexpr (requires { ex.get_inner_executor(); })
+        return free_context(ex.get_inner_executor());
+    else
+        return nullptr;
+}
+
 template <class Executor>
 place place_of(Executor const& ex)
 {
@@ -63,9 +73,10 @@ place place_of(Executor const& ex)
         return {&boost::asio::use_service<context_service>(*io).core_for(*io), nullptr};
     boost::asio::execution_context& context
         = boost::asio::query(ex, boost::asio::execution::context);
+    auto& service = boost::asio::use_service<context_service>(context);
+    auto* const io = context_below(ex);
     return {
-        &boost::asio::use_service<context_service>(context).core(),
-        std::make_unique<bound_executor>(ex)};
+        io ? &service.core_for(*io) : &service.core(), std::make_unique<bound_executor>(ex)};
 }
 
 // For `go`, spawn(fn) and the like: beside the running fiber, or on the
