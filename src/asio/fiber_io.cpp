@@ -9,29 +9,99 @@
 #include <spindle/detail/asio/fiber_io.hpp>
 
 #include <spindle/detail/asio/asio_core.hpp>
+#include <spindle/detail/base/cpu_relax.hpp>
+#include <spindle/detail/base/spin_lock.hpp>
 #include <spindle/detail/fiber/park.hpp>
 
 #include <boost/asio/cancellation_type.hpp>
 
+#include <memory>
+#include <mutex>
+
 namespace spindle::detail {
+
+// Those whose fibers are gone; I4.
+struct fiber_io::resting {
+    spin_lock lock; // leaf
+    fiber_io* first = nullptr;
+
+    static resting& get() noexcept
+    {
+        static constinit resting all;
+        return all;
+    }
+
+    static fiber_io& take()
+    {
+        auto& all = get();
+        {
+            std::lock_guard guard(all.lock);
+            if (auto* const io = all.first) {
+                all.first = io->next_resting_;
+                return *io;
+            }
+        }
+        return *new fiber_io;
+    }
+};
+
+// A record's.
+struct fiber_io::lease final : record_attachment {
+    explicit lease(fiber_record& g) : io(resting::take()) { io.fiber_ = &g; }
+
+    ~lease() override
+    {
+        auto& all = resting::get();
+        std::lock_guard guard(all.lock);
+        io.next_resting_ = all.first;
+        all.first = &io;
+    }
+
+    fiber_io& io;
+};
 
 fiber_io& fiber_io::of(fiber_record& g)
 {
     if (!g.io)
-        g.io = std::make_unique<fiber_io>(g);
-    return static_cast<fiber_io&>(*g.io);
+        g.io = std::make_unique<lease>(g);
+    return static_cast<lease&>(*g.io).io;
+}
+
+// A handler that an earlier operation has left behind is inside.
+void fiber_io::begin_behind_stray() noexcept
+{
+    for (unsigned spins = 0;; ++spins) {
+        auto w = idle;
+        if (word_.compare_exchange_weak(
+                w, locked, std::memory_order_acquire, std::memory_order_relaxed))
+            return;
+        if (spins % 64 == 63)
+            yield(*fiber_);
+        else
+            relax_cpu();
+    }
+}
+
+// The holder, when the operation is over.
+void fiber_io::release_to_idle() noexcept
+{
+    for (;;) {
+        auto w = do_what_was_left();
+        if (word_.compare_exchange_weak(
+                w, idle, std::memory_order_release, std::memory_order_relaxed))
+            return;
+    }
 }
 
 boost::asio::execution_context& fiber_io::context() const noexcept
 {
-    return asio_core_of(fiber_)->context();
+    return asio_core_of(*fiber_)->context();
 }
 
 void fiber_io::give_up_start() noexcept
 {
     disconnect();
-    (void)do_what_was_left();
-    word_.store(idle, std::memory_order_release);
+    release_to_idle();
 }
 
 // The fiber, and nobody else is inside: what the signal was connected to goes
@@ -52,10 +122,10 @@ bool fiber_io::wait() noexcept
         if ((do_what_was_left() & done) != 0) {
             // Ours is the lock, and the operation is over.
             disconnect();
-            word_.store(idle, std::memory_order_release);
+            release_to_idle();
             return parked;
         }
-        park(fiber_, &commit, this, wait_reason::operation);
+        park(*fiber_, &commit, this, wait_reason::operation);
         if ((word_.load(std::memory_order_acquire) & idle) != 0) {
             disconnect();
             return true; // resumed by I2
@@ -92,7 +162,7 @@ void fiber_io::emit() noexcept
                 w, w | (free ? locked : emission), std::memory_order_acq_rel,
                 std::memory_order_relaxed)) {
             if (free) {
-                if (!asio_core_of(fiber_)->closing())
+                if (!asio_core_of(*fiber_)->closing())
                     signal_.emit(boost::asio::cancellation_type::all);
                 unlock(&resume_later);
             }
@@ -144,7 +214,7 @@ std::uintptr_t fiber_io::do_what_was_left() noexcept
             p->run(p);
         }
         if ((w & emission) != 0 && (word_.load(std::memory_order_acquire) & done) == 0
-            && !asio_core_of(fiber_)->closing())
+            && !asio_core_of(*fiber_)->closing())
             signal_.emit(boost::asio::cancellation_type::all);
         w = word_.load(std::memory_order_acquire);
     }
@@ -156,12 +226,11 @@ void fiber_io::unlock(resume_function resume) noexcept
     for (;;) {
         auto w = do_what_was_left();
         auto const is_done = (w & done) != 0;
-        auto& g = fiber_;
         if (word_.compare_exchange_strong(
                 w, is_done ? idle : w & ~locked, std::memory_order_acq_rel,
                 std::memory_order_relaxed)) {
             if (is_done)
-                resume(g); // I2
+                resume(*fiber_); // I2
             return;
         }
     }

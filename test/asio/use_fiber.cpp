@@ -164,6 +164,18 @@ BOOST_AUTO_TEST_CASE(results_may_be_move_only_and_without_a_default_constructor)
     });
 }
 
+BOOST_AUTO_TEST_CASE(a_completions_arguments_may_convert)
+{
+    in_fiber([] {
+        auto const n = complete_at_once<void(error_code, std::size_t)>(use_fiber, none, 3);
+        static_assert(std::is_same_v<decltype(n), std::size_t const>);
+        BOOST_TEST(n == 3u);
+        auto const [ec, m] = complete_at_once<void(error_code, std::size_t)>(
+            asio::as_tuple(use_fiber), none, 4);
+        BOOST_TEST(m == 4u);
+    });
+}
+
 BOOST_AUTO_TEST_CASE(several_signatures_give_a_variant)
 {
     in_fiber([] {

@@ -17,10 +17,19 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/prefer.hpp>
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+#include <boost/smart_ptr/intrusive_ref_counter.hpp>
 
 #include <utility>
 
 namespace spindle::detail {
+
+// The executor itself, for those who may keep it longer than the fiber lives.
+struct bound_target : boost::intrusive_ref_counter<bound_target> {
+    explicit bound_target(boost::asio::any_io_executor const& ex) : executor(ex) {}
+
+    boost::asio::any_io_executor const executor;
+};
 
 // A slice is posted, never dispatched, so that it starts on a bare main context
 // with nothing of the fiber's waker below it; the machine runs that fiber alone
@@ -33,18 +42,19 @@ public:
     explicit bound_executor(executor const& ex)
         : executor_(boost::asio::prefer(
             ex, boost::asio::execution::outstanding_work.tracked)),
-          plain_(ex)
+          target_(new bound_target(ex))
     {
     }
 
     void post_slice(fiber_record& g) noexcept override;
-    slice_poster* clone() const override { return new bound_executor(plain_); }
+    slice_poster* clone() const override { return new bound_executor(get()); }
 
-    executor const& get() const noexcept { return plain_; }
+    executor const& get() const noexcept { return target_->executor; }
+    boost::intrusive_ptr<bound_target> const& target() const noexcept { return target_; }
 
 private:
     executor executor_;
-    executor plain_;
+    boost::intrusive_ptr<bound_target> target_;
     slot_memory<256> slice_memory_; // one slice at a time
 };
 

@@ -68,7 +68,11 @@ struct alignas(16) pending_function {
 //       stopper has left its hook (stop.hpp), and must not do that above it on
 //       the same thread.
 //   I3  Between two operations the word is idle, and an emission that comes late
-//       does nothing: what the signal is connected to may be gone.
+//       does nothing: what the signal is connected to may be gone. A handler
+//       that an operation has left behind takes the lock then, idle and locked,
+//       and the next operation waits for it.
+//   I4  A fiber_io is never freed, and goes from one fiber to another: such a
+//       handler may come after the fiber's end.
 //
 // Why it is correct
 //
@@ -90,15 +94,19 @@ struct alignas(16) pending_function {
 //
 //   test/asio/fiber_io.cpp     stops against completions, on shared io_contexts
 //   test/asio/use_fiber.cpp    immediate, cancelled, abandoned operations
-class SPINDLE_DECL fiber_io final : public record_attachment {
+class SPINDLE_DECL fiber_io final {
 public:
-    explicit fiber_io(fiber_record& g) noexcept : fiber_(g) {}
-
-    // The fiber's own, made on first use.
+    // The fiber's own, from its first use on.
     static fiber_io& of(fiber_record& g);
 
     // The fiber. Takes the lock for the initiation.
-    void begin() noexcept { word_.store(locked, std::memory_order_relaxed); } // I3
+    void begin() noexcept
+    {
+        auto w = idle;
+        if (!word_.compare_exchange_strong(
+                w, locked, std::memory_order_acquire, std::memory_order_relaxed)) // I3
+            begin_behind_stray();
+    }
 
     // The fiber. Initiation threw: nothing was started.
     void give_up_start() noexcept;
@@ -138,10 +146,13 @@ public:
     }
 
     boost::asio::cancellation_slot slot() noexcept { return signal_.slot(); }
-    fiber_record& fiber() const noexcept { return fiber_; }
+    fiber_record& fiber() const noexcept { return *fiber_; }
     boost::asio::execution_context& context() const noexcept;
 
 private:
+    struct lease;
+    struct resting;
+
     static constexpr std::uintptr_t locked = 1;
     static constexpr std::uintptr_t done = 2;
     static constexpr std::uintptr_t emission = 4;
@@ -166,7 +177,11 @@ private:
     void disconnect() noexcept;
     static bool commit(void* self) noexcept;
 
-    fiber_record& fiber_;
+    void begin_behind_stray() noexcept;
+    void release_to_idle() noexcept;
+
+    fiber_record* fiber_ = nullptr; // read by a handler only while its operation goes on
+    fiber_io* next_resting_ = nullptr;
     atomic<std::uintptr_t> word_{idle};
     boost::asio::cancellation_signal signal_; // under the lock
 };

@@ -25,6 +25,7 @@
 #include <boost/asio/execution/executor.hpp>
 #include <boost/version.hpp>
 
+#include <array>
 #include <cstddef>
 #include <exception>
 #include <optional>
@@ -311,16 +312,35 @@ public:
         return take(out);
     }
 
-    // The handler.
+    // The handler. The arguments need not be what the signature says, if they
+    // convert: Boost.Beast calls void(error_code, std::size_t) with an int.
     template <class... Args>
     void store(Args&&... args)
     {
-        result_.template emplace<std::tuple<std::decay_t<Args>...>>(std::forward<Args>(args)...);
+        constexpr auto exact = index_where(std::array{
+            std::is_same_v<typename completion<Signatures>::arguments,
+                           std::tuple<std::decay_t<Args>...>>...});
+        constexpr auto fitting = index_where(std::array{
+            (std::tuple_size_v<typename completion<Signatures>::arguments> == sizeof...(Args)
+             && std::is_constructible_v<
+                 typename completion<Signatures>::arguments, Args...>)...});
+        constexpr auto index = exact != 0 ? exact : fitting;
+        static_assert(index != 0, "a handler was called with what no signature of it takes");
+        result_.template emplace<index>(std::forward<Args>(args)...);
     }
 
 private:
     static constexpr bool single = sizeof...(Signatures) == 1;
     using first = std::variant_alternative_t<1, stored>;
+
+    // Of the first that is true, in `stored`; 0 if none is.
+    static constexpr std::size_t index_where(std::array<bool, sizeof...(Signatures)> fits)
+    {
+        for (std::size_t i = 0; i != fits.size(); ++i)
+            if (fits[i])
+                return i + 1;
+        return 0;
+    }
 
     result abort_unstarted(error_code* out)
     {

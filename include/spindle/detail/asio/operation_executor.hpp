@@ -34,18 +34,47 @@ namespace spindle::detail {
 // cancellation, come one at a time whatever threads the io_context has. A bound
 // fiber's run inside its executor, as everything of that fiber does.
 //
-// Thread safety: any thread. Lifetime: the operation's.
+// It may be used after the operation is over, and after the fiber is: Boost.Beast
+// starts a timer with a copy of it, and leaves that behind. So it keeps what it
+// needs, and its functions still run under the lock.
+//
+// Thread safety: any thread. Made while the operation is going on.
 template <bool Never>
 class basic_operation_executor {
 public:
-    explicit basic_operation_executor(fiber_io& io) noexcept : io_(&io) {}
+    explicit basic_operation_executor(fiber_io& io) noexcept
+        : io_(&io), core_(asio_core_of(io.fiber()))
+    {
+        if (auto* const bound = static_cast<bound_executor*>(io.fiber().bound))
+            bound_ = bound->target();
+    }
+
+    // noexcept in words: Asio asks, and boost::intrusive_ptr does not say so.
+    basic_operation_executor(basic_operation_executor const&) noexcept = default;
+    basic_operation_executor(basic_operation_executor&&) noexcept = default;
+    basic_operation_executor& operator=(basic_operation_executor const&) noexcept = default;
+    basic_operation_executor& operator=(basic_operation_executor&&) noexcept = default;
+
+    // intrusive_ptr does not say that its copies do not throw, and an executor's
+    // must not.
+    basic_operation_executor(basic_operation_executor const& other) noexcept
+        : io_(other.io_), core_(other.core_), bound_(other.bound_)
+    {
+    }
+    basic_operation_executor(basic_operation_executor&&) noexcept = default;
+    basic_operation_executor& operator=(basic_operation_executor const&) = default;
+    basic_operation_executor& operator=(basic_operation_executor&&) noexcept = default;
+
+    template <bool Other>
+    explicit basic_operation_executor(basic_operation_executor<Other> const& other) noexcept
+        : io_(other.io_), core_(other.core_), bound_(other.bound_)
+    {
+    }
 
     template <class Function>
     void execute(Function&& f) const
     {
-        auto& g = io_->fiber();
-        auto* const bound = static_cast<bound_executor*>(g.bound);
-        if (!Never && !bound) {
+        if (!Never && !bound_) {
             io_->execute(std::forward<Function>(f));
             return;
         }
@@ -53,12 +82,12 @@ public:
             io->execute(std::move(f));
         };
         if constexpr (Never) {
-            if (bound)
-                boost::asio::post(bound->get(), std::move(locked));
+            if (bound_)
+                boost::asio::post(bound_->executor, std::move(locked));
             else
-                boost::asio::post(asio_core_of(g)->executor_at(nullptr), std::move(locked));
+                boost::asio::post(core_->executor_at(nullptr), std::move(locked));
         } else {
-            bound->get().execute(std::move(locked));
+            bound_->executor.execute(std::move(locked));
         }
     }
 
@@ -73,32 +102,39 @@ public:
 
     boost::asio::execution_context& query(boost::asio::execution::context_t) const noexcept
     {
-        return io_->context();
+        return core_->context();
     }
 
     basic_operation_executor<true> require(
         boost::asio::execution::blocking_t::never_t) const noexcept
     {
-        return basic_operation_executor<true>(*io_);
+        return basic_operation_executor<true>(*this);
     }
 
     basic_operation_executor<false> require(
         boost::asio::execution::blocking_t::possibly_t) const noexcept
     {
-        return basic_operation_executor<false>(*io_);
+        return basic_operation_executor<false>(*this);
     }
 
-    friend bool operator==(basic_operation_executor a, basic_operation_executor b) noexcept
+    friend bool operator==(
+        basic_operation_executor const& a, basic_operation_executor const& b) noexcept
     {
-        return a.io_ == b.io_;
+        return a.io_ == b.io_ && a.bound_ == b.bound_;
     }
-    friend bool operator!=(basic_operation_executor a, basic_operation_executor b) noexcept
+    friend bool operator!=(
+        basic_operation_executor const& a, basic_operation_executor const& b) noexcept
     {
-        return a.io_ != b.io_;
+        return !(a == b);
     }
 
 private:
+    template <bool>
+    friend class basic_operation_executor;
+
     fiber_io* io_;
+    asio_core* core_;
+    boost::intrusive_ptr<bound_target> bound_;
 };
 
 using operation_executor = basic_operation_executor<false>;

@@ -19,6 +19,7 @@
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/query.hpp>
+#include <boost/asio/strand.hpp>
 
 #include <memory>
 
@@ -58,13 +59,26 @@ inline boost::asio::io_context* free_context(...) noexcept { return nullptr; }
 
 // The io_context below a strand, if it is one.
 template <class Executor>
+    requires requires(Executor const& ex) { ex.get_inner_executor(); }
 boost::asio::io_context* context_below(Executor const& ex) noexcept
 {
-    if constexpr (requires { ex.get_inner_executor(); })
-        return free_context(ex.get_inner_executor());
-    else
-        return nullptr;
+    return free_context(ex.get_inner_executor());
 }
+
+template <class... Properties>
+boost::asio::io_context* context_below(
+    boost::asio::execution::any_executor<Properties...> const& ex) noexcept
+{
+    using of_context = boost::asio::strand<boost::asio::io_context::executor_type>;
+    using of_any = boost::asio::strand<boost::asio::any_io_executor>;
+    if (auto const* const strand = ex.template target<of_context>())
+        return free_context(strand->get_inner_executor());
+    if (auto const* const strand = ex.template target<of_any>())
+        return free_context(strand->get_inner_executor());
+    return nullptr;
+}
+
+inline boost::asio::io_context* context_below(...) noexcept { return nullptr; }
 
 template <class Executor>
 place place_of(Executor const& ex)
