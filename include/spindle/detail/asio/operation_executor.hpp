@@ -55,16 +55,6 @@ public:
     basic_operation_executor& operator=(basic_operation_executor const&) noexcept = default;
     basic_operation_executor& operator=(basic_operation_executor&&) noexcept = default;
 
-    // intrusive_ptr does not say that its copies do not throw, and an executor's
-    // must not.
-    basic_operation_executor(basic_operation_executor const& other) noexcept
-        : io_(other.io_), core_(other.core_), bound_(other.bound_)
-    {
-    }
-    basic_operation_executor(basic_operation_executor&&) noexcept = default;
-    basic_operation_executor& operator=(basic_operation_executor const&) = default;
-    basic_operation_executor& operator=(basic_operation_executor&&) noexcept = default;
-
     template <bool Other>
     explicit basic_operation_executor(basic_operation_executor<Other> const& other) noexcept
         : io_(other.io_), core_(other.core_), bound_(other.bound_)
