@@ -33,7 +33,7 @@ struct place {
 // An io_context's executor, whatever its properties, with the default
 // allocator; a class derived from one, too.
 template <std::uintptr_t Bits>
-boost::asio::io_context* free_context(
+boost::asio::io_context* target_of(
     boost::asio::io_context::basic_executor_type<std::allocator<void>, Bits> const& ex) noexcept
 {
     return &boost::asio::query(ex, boost::asio::execution::context);
@@ -41,32 +41,33 @@ boost::asio::io_context* free_context(
 
 // A polymorphic executor whose target is one.
 template <class... Properties>
-boost::asio::io_context* free_context(
+boost::asio::io_context* target_of(
     boost::asio::execution::any_executor<Properties...> const& ex) noexcept
 {
     using plain = boost::asio::io_context::executor_type;
     using tracked = boost::asio::io_context::basic_executor_type<
         std::allocator<void>, boost::asio::detail::io_context_bits::outstanding_work_tracked>;
     if (auto const* const target = ex.template target<plain>())
-        return free_context(*target);
+        return target_of(*target);
     if (auto const* const target = ex.template target<tracked>())
-        return free_context(*target);
+        return target_of(*target);
     return nullptr;
 }
 
-// Everything else: a strand, a thread_pool's, a system_executor, the user's own.
-inline boost::asio::io_context* free_context(...) noexcept { return nullptr; }
-
-// The io_context below a strand, if it is one.
+// nullptr for everything else: a strand, a thread_pool's, a system_executor, the
+// user's own.
 template <class Executor>
-    requires requires(Executor const& ex) { ex.get_inner_executor(); }
-boost::asio::io_context* context_below(Executor const& ex) noexcept
+boost::asio::io_context* free_context(Executor const& ex) noexcept
 {
-    return free_context(ex.get_inner_executor());
+    if constexpr (requires { target_of(ex); })
+        return target_of(ex);
+    else
+        return nullptr;
 }
 
+// The io_context below a strand, if that is one.
 template <class... Properties>
-boost::asio::io_context* context_below(
+boost::asio::io_context* context_of_strand(
     boost::asio::execution::any_executor<Properties...> const& ex) noexcept
 {
     using of_context = boost::asio::strand<boost::asio::io_context::executor_type>;
@@ -78,7 +79,16 @@ boost::asio::io_context* context_below(
     return nullptr;
 }
 
-inline boost::asio::io_context* context_below(...) noexcept { return nullptr; }
+template <class Executor>
+boost::asio::io_context* context_below(Executor const& ex) noexcept
+{
+    if constexpr (requires { ex.get_inner_executor(); })
+        return free_context(ex.get_inner_executor());
+    else if constexpr (requires { context_of_strand(ex); })
+        return context_of_strand(ex);
+    else
+        return nullptr;
+}
 
 template <class Executor>
 place place_of(Executor const& ex)
