@@ -202,7 +202,7 @@ BOOST_AUTO_TEST_CASE(which_executors_make_a_fiber_free)
     auto const continuation = asio::prefer(ex, execution::relationship.continuation);
     auto const allocating = asio::require(ex, execution::allocator(std::allocator<int>()));
     struct derived : asio::any_io_executor {
-        using any_io_executor::any_io_executor;
+        explicit derived(asio::any_io_executor ex) : any_io_executor(std::move(ex)) {}
     };
     BOOST_TEST(free_context(ex) == &ioc);
     BOOST_TEST(free_context(tracked) == &ioc);

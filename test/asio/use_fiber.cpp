@@ -512,7 +512,9 @@ BOOST_AUTO_TEST_CASE(operations_need_no_heap)
         {
             std::size_t io = 0, timers = 0, sleeps = 0, connections = 0;
             auto const test = [&](auto ex) {
-                auto [a, b] = connected(ex);
+                auto pair = connected(ex); // clang 14 captures no structured bindings
+                auto& a = pair.first;
+                auto& b = pair.second;
                 auto const echo = [&] {
                     char text[64] = {};
                     asio::async_write(a, asio::buffer(text), use_fiber);
