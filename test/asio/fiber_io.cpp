@@ -132,7 +132,7 @@ template <class Read>
 void stopped_readers_lose_nothing(char const* name, Read read)
 {
     stops_against(name, many / 4, [&](asio::io_context& ioc) {
-        auto [a, b] = connected(ioc.get_executor());
+        auto [a, b] = connected_locally(ioc.get_executor());
         auto writer = spindle::spawn([&a = a] {
             std::array<char, 600> text;
             text.fill('y');
@@ -151,7 +151,7 @@ void stopped_readers_lose_nothing(char const* name, Read read)
 
 BOOST_AUTO_TEST_CASE(a_stop_meets_a_read)
 {
-    stopped_readers_lose_nothing("read_some", [](tcp::socket& s) {
+    stopped_readers_lose_nothing("read_some", [](local_socket& s) {
         std::array<char, 600> text;
         s.async_read_some(asio::buffer(text), use_fiber);
     });
@@ -159,11 +159,11 @@ BOOST_AUTO_TEST_CASE(a_stop_meets_a_read)
 
 BOOST_AUTO_TEST_CASE(a_stop_meets_a_composed_read)
 {
-    stopped_readers_lose_nothing("async_read", [](tcp::socket& s) {
+    stopped_readers_lose_nothing("async_read", [](local_socket& s) {
         std::array<char, 600> text;
         asio::async_read(s, asio::buffer(text), use_fiber);
     });
-    stopped_readers_lose_nothing("async_read_until", [](tcp::socket& s) {
+    stopped_readers_lose_nothing("async_read_until", [](local_socket& s) {
         std::string text;
         asio::async_read_until(s, asio::dynamic_buffer(text), '\n', use_fiber);
     });
@@ -171,7 +171,7 @@ BOOST_AUTO_TEST_CASE(a_stop_meets_a_composed_read)
 
 BOOST_AUTO_TEST_CASE(a_stop_meets_a_composed_read_on_a_strand_of_the_users)
 {
-    stopped_readers_lose_nothing("async_read, strand", [](tcp::socket& s) {
+    stopped_readers_lose_nothing("async_read, strand", [](local_socket& s) {
         std::array<char, 600> text;
         asio::async_read(
             s, asio::buffer(text),
@@ -182,7 +182,7 @@ BOOST_AUTO_TEST_CASE(a_stop_meets_a_composed_read_on_a_strand_of_the_users)
 BOOST_AUTO_TEST_CASE(a_stop_meets_a_composed_write)
 {
     stops_against("async_write", many / 16, [](asio::io_context& ioc) {
-        auto [a, b] = connected(ioc.get_executor());
+        auto [a, b] = connected_locally(ioc.get_executor());
         auto reader = spindle::spawn([&b = b] {
             std::array<char, 60'000> text;
             error_code ec;

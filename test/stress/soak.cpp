@@ -66,7 +66,7 @@ void some_things(account& a, std::uint64_t s, int depth)
 
 void echo_once(account& a)
 {
-    auto [x, y] = connected(this_fiber::get_executor());
+    auto [x, y] = connected_locally(this_fiber::get_executor());
     std::array<char, 300> text{};
     text[7] = 'a';
     auto child = spindle::spawn([&, &x = x] {

@@ -18,6 +18,8 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/connect_pair.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <atomic>
@@ -83,6 +85,17 @@ template <class Executor>
 std::pair<tcp::socket, tcp::socket> connected(Executor const& ex)
 {
     return connected(ex, ex);
+}
+
+// As connected(), for tests that need thousands: TCP's ports are used up by then.
+using local_socket = asio::local::stream_protocol::socket;
+
+template <class Executor>
+std::pair<local_socket, local_socket> connected_locally(Executor const& ex)
+{
+    std::pair<local_socket, local_socket> both{local_socket(ex), local_socket(ex)};
+    asio::local::connect_pair(both.first, both.second);
+    return both;
 }
 
 // The error that leaves f, or none.
