@@ -198,7 +198,8 @@ std::uintptr_t fiber_io::do_what_was_left() noexcept
     auto w = word_.load(std::memory_order_acquire);
     while ((w & ~(locked | done | idle)) != 0) {
         if (!word_.compare_exchange_weak(
-                w, w & (locked | done | idle), std::memory_order_acquire, std::memory_order_acquire))
+                w, w & (locked | done | idle), std::memory_order_acquire,
+                std::memory_order_acquire))
             continue;
         // In the order in which they came.
         pending_function* first = nullptr;

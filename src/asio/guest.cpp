@@ -54,7 +54,7 @@ struct guest_list {
 
 } // namespace
 
-// --- from a context to its scheduler ---------------------------------------------------
+// --- from a context to its scheduler ----------------------------------------------
 
 boost::asio::execution_context::id context_service::id;
 
@@ -88,7 +88,7 @@ void context_service::shutdown()
         static_cast<guest*>(core_)->shutdown();
 }
 
-// --- construction -------------------------------------------------------------------------
+// --- construction -----------------------------------------------------------------
 
 guest::guest(boost::asio::execution_context& context, scheduler_options options)
     : asio_core(resolved(std::move(options))), context_(context)
@@ -166,7 +166,7 @@ void guest::end_work() noexcept
         io()->get_executor().on_work_finished();
 }
 
-// --- drains -----------------------------------------------------------------------------------
+// --- drains -----------------------------------------------------------------------
 
 void guest::wake_one() noexcept
 {
@@ -339,11 +339,11 @@ void guest::refuse_stock_waits_of_several() const noexcept
         fatal(
             "a fiber waits in a primitive of Boost.Fiber's (boost::fibers::mutex, "
             "condition_variable, future, channel, this_fiber::sleep_for, ...) on an io_context "
-            "that several threads run, or on a thread_pool. Asio cannot wake the one thread that Boost.Fiber wants "
-            "woken: use spindle's primitive, or one thread, or a spindle::scheduler");
+            "that several threads run, or on a thread_pool. Asio cannot wake the one thread that "
+            "Boost.Fiber wants woken: use spindle's primitive, or one thread, or a spindle::scheduler");
 }
 
-// --- the end ---------------------------------------------------------------------------------------
+// --- the end ----------------------------------------------------------------------
 
 void guest::shutdown() noexcept
 {
@@ -416,7 +416,7 @@ void guest::run_all_here() noexcept
     running_all_ = false;
 }
 
-// --- timers -------------------------------------------------------------------------------------------
+// --- timers -----------------------------------------------------------------------
 
 void guest_timers::on_earliest(time_point when) noexcept
 {
@@ -455,7 +455,7 @@ void guest_timers::on_empty() noexcept
         timer_->cancel();
 }
 
-// --- who is here ----------------------------------------------------------------------------------------
+// --- who is here ------------------------------------------------------------------
 
 asio_core* core_running_here() noexcept
 {

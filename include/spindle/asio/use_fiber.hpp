@@ -123,7 +123,8 @@ namespace detail {
 template <class... Signatures>
 struct initiate_and_wait {
     template <class Initiation, class... Args>
-    static operation_result_t<Signatures...> run(error_code* ec, Initiation&& initiation, Args&&... args)
+    static operation_result_t<Signatures...> run(
+        error_code* ec, Initiation&& initiation, Args&&... args)
     {
         operation<Signatures...> op;
         return op.run(
