@@ -340,7 +340,8 @@ void guest::refuse_stock_waits_of_several() const noexcept
             "a fiber waits in a primitive of Boost.Fiber's (boost::fibers::mutex, "
             "condition_variable, future, channel, this_fiber::sleep_for, ...) on an io_context "
             "that several threads run, or on a thread_pool. Asio cannot wake the one thread that "
-            "Boost.Fiber wants woken: use spindle's primitive, or one thread, or a spindle::scheduler");
+            "Boost.Fiber wants woken: use spindle's primitive, or one thread, or a "
+            "spindle::scheduler");
 }
 
 // --- the end ----------------------------------------------------------------------
