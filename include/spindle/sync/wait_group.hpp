@@ -15,6 +15,7 @@
 #include <spindle/go.hpp>
 
 #include <cstddef>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -86,7 +87,8 @@ public:
         try {
             detail::start_task(
                 detail::place_here(), {}, detail::call_site(),
-                piece<std::decay_t<Function>>{{std::forward<Function>(fn), {}}, this});
+                piece<std::decay_t<Function>>{
+                    detail::go_task<std::decay_t<Function>>{std::forward<Function>(fn), {}}, this});
         } catch (...) {
             done();
             throw;
@@ -98,15 +100,13 @@ private:
 
     template <class Function>
     struct piece {
-        detail::go_task<Function> task;
+        std::optional<detail::go_task<Function>> task;
         wait_group* group;
 
         void operator()() noexcept
         {
-            {
-                auto running = std::move(task); // gone before the group hears of it
-                running();
-            }
+            (*task)();
+            task.reset(); // gone before the group hears of it
             group->done();
         }
     };
