@@ -16,6 +16,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <stdexcept>
@@ -56,22 +57,23 @@ BOOST_AUTO_TEST_CASE(arguments_are_decayed_copies_and_may_be_move_only)
 {
     over_processors([] {
         spindle::wait_group group(2);
+        std::atomic<int> right{0};
         std::string text = "before";
         spindle::go(
-            [&group](std::string const& copy, int n) {
-                BOOST_TEST(copy == "before");
-                BOOST_TEST(n == 7);
+            [&](std::string const& copy, int n) {
+                right += copy == "before" && n == 7;
                 group.done();
             },
             text, 7);
         text = "after";
         spindle::go(
-            [&group](std::unique_ptr<int> p) {
-                BOOST_TEST(*p == 8);
+            [&](std::unique_ptr<int> p) {
+                right += *p == 8;
                 group.done();
             },
             std::make_unique<int>(8));
         group.wait();
+        BOOST_TEST(right == 2);
     });
 }
 
@@ -82,9 +84,11 @@ BOOST_AUTO_TEST_CASE(a_large_function_goes_to_the_heap_and_comes_back)
         std::array<char, 4096> big{};
         big.back() = 'x';
         auto const alive = std::make_shared<int>();
+        std::atomic<int> right{0};
         for (int i = 0; i != 100; ++i)
-            group.go([big, alive] { BOOST_TEST(big.back() == 'x'); });
+            group.go([big, alive, &right] { right += big.back() == 'x'; });
         group.wait();
+        BOOST_TEST(right == 100);
         BOOST_TEST(alive.use_count() == 1);
     });
 }
@@ -120,9 +124,12 @@ BOOST_AUTO_TEST_CASE(an_exception_reaches_unhandled_exception)
     spindle_test::on_scheduler s(spindle::scheduler_options{
         .processors = 2,
         .unhandled_exception = [&](std::exception_ptr e, spindle::fiber_info const& info) {
-            BOOST_CHECK_THROW(std::rethrow_exception(e), std::runtime_error);
-            BOOST_TEST(info.name == "\"bad\"");
-            ++seen;
+            // Several at once: Boost.Test's checks are not made for that.
+            try {
+                std::rethrow_exception(e);
+            } catch (std::runtime_error const&) {
+                seen += info.name == "\"bad\"";
+            }
         }});
     s.run([] {
         for (int i = 0; i != 10; ++i)
@@ -131,6 +138,7 @@ BOOST_AUTO_TEST_CASE(an_exception_reaches_unhandled_exception)
     BOOST_TEST(spindle_test::eventually([&] { return seen == 10; }));
 }
 
+#if !defined(SPINDLE_TEST_SANITIZED) // the child starts threads
 BOOST_AUTO_TEST_CASE(an_unhandled_exception_ends_the_process_and_says_what_and_where)
 {
     auto const end = spindle_test::in_child([] {
@@ -144,3 +152,4 @@ BOOST_AUTO_TEST_CASE(an_unhandled_exception_ends_the_process_and_says_what_and_w
     BOOST_TEST(end.says("the reason"), end.text);
     BOOST_TEST(end.says("spawned from"), end.text);
 }
+#endif
