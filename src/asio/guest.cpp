@@ -40,6 +40,16 @@ asio_scheduler& scheduler_of(boost::asio::io_context& io)
     return boost::asio::use_service<asio_scheduler>(io);
 }
 
+// What the thread had before it took one of our processors.
+void give_back(machine& m, processor* outer, core* outer_home) noexcept
+{
+    if (outer)
+        m.take(*outer);
+    else
+        m.drop();
+    m.set_home(outer_home);
+}
+
 // All guests of the process, for core_running_here().
 struct guest_list {
     mutex lock; // leaf
@@ -252,11 +262,7 @@ bool guest::drain(fiber_record* first) noexcept
         (void)end_superfluous(*m, left);
     if (!own) {
         leave(p);
-        if (outer)
-            m->take(*outer);
-        else
-            m->drop();
-        m->set_home(outer_home);
+        give_back(*m, outer, outer_home);
     }
     fence(std::memory_order_seq_cst);
     if (has_work_hint())
@@ -406,14 +412,9 @@ void guest::run_all_here() noexcept
         if (m->has_stock_fibers())
             (void)m->dispatch();
     } while (has_work_hint());
-    if (!own) {
+    if (!own)
         leave(p);
-        if (outer)
-            m->take(*outer);
-        else
-            m->drop();
-    }
-    m->set_home(outer_home);
+    give_back(*m, outer, outer_home);
     running_all_ = false;
 }
 

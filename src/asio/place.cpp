@@ -9,7 +9,6 @@
 #include <spindle/detail/asio/place.hpp>
 
 #include <spindle/detail/asio/guest.hpp>
-#include <spindle/detail/fiber/machine.hpp>
 #include <spindle/detail/fiber/park.hpp>
 #include <spindle/error.hpp>
 
@@ -27,15 +26,6 @@ place place_here()
         make_error_code(errc::not_in_fiber),
         "there is no scheduler here to start a fiber on: name one, as in "
         "spindle::spawn(scheduler, fn, token)");
-}
-
-boost::asio::any_io_executor executor_of(place const& p)
-{
-    if (p.bound)
-        return static_cast<bound_executor const&>(*p.bound).get();
-    auto* const m = machine::current();
-    auto* const held = m ? m->held() : nullptr;
-    return p.core->executor_at(held && &held->owner == p.core ? held : nullptr);
 }
 
 } // namespace spindle::detail

@@ -107,9 +107,6 @@ place place_of(Executor const& ex)
 // io_context whose handler is running. Throws errc::not_in_fiber on a plain
 // thread.
 [[nodiscard]] SPINDLE_DECL place place_here();
-
-// The executor that I/O objects of a fiber at that place are made with.
-[[nodiscard]] SPINDLE_DECL boost::asio::any_io_executor executor_of(place const& p);
 } // namespace spindle::detail
 
 #endif // SPINDLE_DETAIL_ASIO_PLACE_HPP
