@@ -12,8 +12,11 @@
 
 #include <spindle/algo/round_robin.hpp>
 #include <spindle/algo/work_stealing.hpp>
+#include <spindle/asio/start.hpp>
 #include <spindle/asio/use_fiber.hpp>
 #include <spindle/attach.hpp>
+#include <spindle/chan/channel.hpp>
+#include <spindle/chan/select.hpp>
 #include <spindle/config.hpp>
 #include <spindle/error.hpp>
 #include <spindle/fiber.hpp>
@@ -28,6 +31,7 @@
 #include <spindle/stack/statistics.hpp>
 #include <spindle/sync/wait_group.hpp>
 #include <spindle/this_fiber.hpp>
+#include <spindle/time/ticker.hpp>
 #include <spindle/version.hpp>
 
 #endif // SPINDLE_HPP

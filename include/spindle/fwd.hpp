@@ -17,6 +17,19 @@ struct spawn_options;
 class wait_group;
 template <class R>
 class fiber;
+template <class... Signatures>
+class operation;
+template <class T>
+class channel_view;
+template <class T>
+class channel;
+template <class T>
+class send_channel;
+template <class T>
+class receive_channel;
+template <class T>
+class close_guard;
+class select_case;
 
 } // namespace spindle
 

@@ -10,6 +10,7 @@
 #define SPINDLE_THIS_FIBER_HPP
 
 #include <spindle/config.hpp>
+#include <spindle/detail/base/clock.hpp>
 #include <spindle/detail/fiber/record.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -57,16 +58,7 @@ SPINDLE_DECL void sleep_until(std::chrono::steady_clock::time_point when);
 template <class Rep, class Period>
 void sleep_for(std::chrono::duration<Rep, Period> const& d)
 {
-    using clock = std::chrono::steady_clock;
-    auto const now = clock::now();
-    auto const longest = clock::time_point::max() - now;
-    using wide = std::chrono::duration<long double>; // hours::max() has no nanoseconds
-    if (d <= d.zero())
-        sleep_until(now);
-    else if (wide(d) >= wide(longest))
-        sleep_until(clock::time_point::max());
-    else
-        sleep_until(now + std::chrono::ceil<clock::duration>(d));
+    sleep_until(detail::deadline_after(d));
 }
 
 /// This fiber's id.

@@ -50,9 +50,17 @@ SPINDLE_NOINLINE void mark_asio(void const* (&heads)[asio_heads]) noexcept
     heads[2] = asio::call_stack<classic_strand_impl>::top();
 }
 
+SPINDLE_NOINLINE bool asio_unchanged(void const* const (&heads)[asio_heads]) noexcept
+{
+    namespace asio = boost::asio::detail;
+    return heads[0] == asio::thread_context::top_of_thread_call_stack()
+        && heads[1] == asio::call_stack<executor_strand_impl>::top()
+        && heads[2] == asio::call_stack<classic_strand_impl>::top();
+}
+
 // Before main(), and so before any fiber.
 [[maybe_unused]] bool const hooked = [] {
-    hooks::get().set(&mark_asio);
+    hooks::get().set(&mark_asio, &asio_unchanged);
     return true;
 }();
 

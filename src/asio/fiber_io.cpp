@@ -43,19 +43,21 @@ struct fiber_io::resting {
         }
         return *new fiber_io;
     }
+
+    static void put(fiber_io& io) noexcept
+    {
+        auto& all = get();
+        std::lock_guard guard(all.lock);
+        io.next_resting_ = all.first;
+        all.first = &io;
+    }
 };
 
 // A record's.
 struct fiber_io::lease final : record_attachment {
     explicit lease(fiber_record& g) : io(resting::take()) { io.fiber_ = &g; }
 
-    ~lease() override
-    {
-        auto& all = resting::get();
-        std::lock_guard guard(all.lock);
-        io.next_resting_ = all.first;
-        all.first = &io;
-    }
+    ~lease() override { resting::put(io); }
 
     fiber_io& io;
 };
@@ -65,6 +67,20 @@ fiber_io& fiber_io::of(fiber_record& g)
     if (!g.io)
         g.io = std::make_unique<lease>(g);
     return static_cast<lease&>(*g.io).io;
+}
+
+fiber_io& fiber_io::borrow(fiber_record& g, owner& o)
+{
+    auto& io = resting::take();
+    io.fiber_ = &g;
+    io.owner_ = &o;
+    return io;
+}
+
+void fiber_io::give_back() noexcept
+{
+    owner_ = nullptr;
+    resting::put(*this);
 }
 
 // A handler that an earlier operation has left behind is inside.
@@ -227,10 +243,15 @@ void fiber_io::unlock(resume_function resume) noexcept
     for (;;) {
         auto w = do_what_was_left();
         auto const is_done = (w & done) != 0;
+        auto* const starter = owner_;
+        if (is_done && starter)
+            disconnect();
         if (word_.compare_exchange_strong(
                 w, is_done ? idle : w & ~locked, std::memory_order_acq_rel,
                 std::memory_order_relaxed)) {
-            if (is_done)
+            if (is_done && starter)
+                starter->finished(); // I5
+            else if (is_done)
                 resume(*fiber_); // I2
             return;
         }

@@ -11,6 +11,7 @@
 #include <spindle/asio/use_fiber.hpp>
 #include <spindle/detail/asio/asio_core.hpp>
 #include <spindle/detail/asio/bound_executor.hpp>
+#include <spindle/detail/asio/timers.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/detail/fiber/park.hpp>
@@ -79,16 +80,6 @@ private:
     bool aborted_ = false;
 };
 
-// Where the running fiber sleeps: its processor's queue, or its scheduler's.
-timer_queue* timers_for(fiber_record& g)
-{
-    auto* const p = machine::current()->held();
-    if (p && p->timers && &p->owner == g.scheduler())
-        return p->timers;
-    auto* const core = asio_core_of(g);
-    return core ? core->timers() : nullptr;
-}
-
 } // namespace
 
 bool is_fiber() noexcept { return where_am_i() == standing::in_fiber; }
@@ -116,7 +107,7 @@ void sleep_until(std::chrono::steady_clock::time_point when)
         detail::yield(*g);
         return;
     }
-    if (auto* const queue = timers_for(*g)) {
+    if (auto* const queue = timers_of(*g)) {
         if (!sleeper(*queue).sleep(when))
             throw_stopped(*g);
     } else {

@@ -56,6 +56,20 @@ machine* machine::current() noexcept
     return this_machine;
 }
 
+// On the way of every channel operation, so all in one piece.
+fiber_record* waiting_fiber()
+{
+    asm volatile("");
+    auto* const m = this_machine;
+    auto* const g = !m ? nullptr : m->record_ ? m->record_ : m->running();
+    // Deeper than when the slice began: Asio runs somebody's handler on this
+    // fiber's stack, and holds a strand or a list that it must unwind.
+    static constexpr void const* none[asio_heads] = {};
+    if (!hooks::get().unchanged(g ? m->entry_mark : none)) [[unlikely]]
+        throw_in_handler();
+    return g;
+}
+
 machine* machine::ensure()
 {
     if (auto* const m = current())

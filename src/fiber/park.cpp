@@ -15,7 +15,6 @@
 #include <boost/assert.hpp>
 #include <boost/fiber/scheduler.hpp>
 
-#include <cstring>
 
 namespace spindle::detail {
 
@@ -96,41 +95,30 @@ void ready(fiber_record& g, lane where) noexcept
 
 // --- hooks ------------------------------------------------------------------------
 
-hooks& hooks::get() noexcept
-{
-    static constinit hooks instance;
-    return instance;
-}
-
-namespace {
-
-bool same(void const* const (&a)[asio_heads], void const* const (&b)[asio_heads]) noexcept
-{
-    return std::memcmp(a, b, sizeof a) == 0;
-}
-
-} // namespace
+constinit hooks hooks::instance_;
 
 standing where_am_i() noexcept
 {
-    void const* heads[asio_heads] = {};
-    hooks::get().mark(heads);
-    if (auto* const m = machine::current(); m && m->running()) {
-        // Deeper than when the slice began: Asio runs somebody's handler on
-        // this fiber's stack, and holds a strand or a list that it must unwind.
-        return same(heads, m->entry_mark) ? standing::in_fiber : standing::in_handler;
-    }
-    void const* const none[asio_heads] = {};
-    return same(heads, none) ? standing::on_thread : standing::in_handler;
+    static constexpr void const* none[asio_heads] = {};
+    auto* const m = machine::current();
+    auto const in_fiber = m && m->running();
+    if (!hooks::get().unchanged(in_fiber ? m->entry_mark : none))
+        return standing::in_handler;
+    return in_fiber ? standing::in_fiber : standing::on_thread;
+}
+
+void throw_in_handler()
+{
+    throw_error(
+        make_error_code(errc::not_in_fiber),
+        "a completion handler must not wait: spawn a fiber from it, or use a try_ or async_ "
+        "form");
 }
 
 void require_may_wait()
 {
     if (where_am_i() == standing::in_handler)
-        throw_error(
-            make_error_code(errc::not_in_fiber),
-            "a completion handler must not wait: spawn a fiber from it, or use a try_ or async_ "
-            "form");
+        throw_in_handler();
 }
 
 void require_thread()

@@ -13,50 +13,19 @@
 #include <spindle/error.hpp>
 
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
 namespace spindle::detail {
 
-namespace {
-
-void nothing(stop_hook&) noexcept {}
-
-constinit stop_hook busy_hook{&nothing};
-constexpr stop_hook* busy = &busy_hook;
-
-// A stopper's lock on what hook protects. Returns what was there.
-stop_hook* lock(fiber_record& g) noexcept
+void await_stopper(fiber_record const& self) noexcept
 {
-    auto* found = g.hook.load(std::memory_order_relaxed);
-    for (;;) {
-        if (found == busy) {
+    for (int spins = 0; self.stopper.load(std::memory_order_seq_cst); ++spins) {
+        if (spins < 64)
             relax_cpu();
-            found = g.hook.load(std::memory_order_relaxed);
-        } else if (g.hook.compare_exchange_weak(
-                       found, busy, std::memory_order_seq_cst, std::memory_order_relaxed)) { // D
-            return found;
-        }
-    }
-}
-
-void unlock(fiber_record& g, stop_hook* found) noexcept
-{
-    g.hook.store(found, std::memory_order_release);
-}
-
-} // namespace
-
-void unhook_wait(fiber_record& self, stop_hook& hook) noexcept
-{
-    if (self.shielded != 0)
-        return;
-    auto* mine = &hook;
-    // Acquire: what a stopper did is done.
-    while (!self.hook.compare_exchange_weak(
-        mine, nullptr, std::memory_order_acq_rel, std::memory_order_relaxed)) {
-        mine = &hook;
-        relax_cpu(); // I2: a stopper is inside
+        else
+            std::this_thread::yield();
     }
 }
 
@@ -73,8 +42,7 @@ void end_life(fiber_record& self) noexcept
     // Without a source, too: a stopper that has seen this life alive and is about
     // to look for one must not find the next life's.
     if ((before & 1) != 0)
-        while (self.hook.load(std::memory_order_seq_cst) == busy)
-            relax_cpu();
+        await_stopper(self);
     if (auto* const s = self.source.load(std::memory_order_relaxed)) {
         self.source.store(nullptr, std::memory_order_relaxed);
         delete s;
@@ -89,14 +57,16 @@ std::stop_source begin_stop(fiber_record& g, std::uint64_t life) noexcept
         || !g.life.compare_exchange_strong(
             expected, life | 1, std::memory_order_seq_cst, std::memory_order_relaxed))
         return source;
-    auto* const hook = lock(g);
+    while (g.stopper.exchange(true, std::memory_order_seq_cst))
+        relax_cpu();
+    heavy_barrier(); // D, F
     if (g.life.load(std::memory_order_seq_cst) == (life | 1)) { // L
-        if (hook)
+        if (auto* const hook = g.hook.load(std::memory_order_seq_cst))
             hook->stop(*hook);
         if (auto* const s = g.source.load(std::memory_order_seq_cst))
             source = *s;
     }
-    unlock(g, hook);
+    g.stopper.store(false, std::memory_order_release);
     return source;
 }
 

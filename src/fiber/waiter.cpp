@@ -40,6 +40,14 @@ void waiter::wait(wait_reason reason) noexcept
         thread_->park();
 }
 
+bool waiter::wait_until(time_point deadline) noexcept
+{
+    while (word_.load(std::memory_order_acquire) != fired)
+        if (!thread_->park_until(deadline))
+            return word_.load(std::memory_order_acquire) == fired;
+    return true;
+}
+
 bool waiter::commit(void* self) noexcept
 {
     auto expected = static_cast<int>(arming);

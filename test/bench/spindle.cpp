@@ -15,6 +15,7 @@
 
 #include <array>
 #include <atomic>
+#include <stdexcept>
 #include <utility>
 
 #include "bench.hpp"
@@ -71,6 +72,91 @@ result hand_over(options const& o)
 {
     bench::require_one_thread(o);
     return yields(o, 2);
+}
+
+result pingpong(options const& o)
+{
+    spindle::channel<std::size_t> ping, pong;
+    spindle::wait_group group;
+    stopwatch watch;
+    group.go([&] {
+        for (auto const v : ping)
+            pong.send(v);
+    });
+    for (std::size_t i = 0; i < o.count; ++i) {
+        ping.send(i);
+        pong.receive();
+    }
+    auto const ns = watch.ns();
+    ping.close();
+    group.wait();
+    return {ns / static_cast<double>(o.count)};
+}
+
+result buffered(options const& o, std::size_t pairs)
+{
+    spindle::channel<std::size_t> channel(bench::channel_capacity);
+    spindle::wait_group group;
+    stopwatch watch;
+    for (std::size_t p = 0; p < pairs; ++p) {
+        group.go([&] {
+            for (std::size_t i = 0; i < o.count / pairs; ++i)
+                channel.send(i);
+        });
+        group.go([&] {
+            for (std::size_t i = 0; i < o.count / pairs; ++i)
+                channel.receive();
+        });
+    }
+    group.wait();
+    return {watch.ns() / static_cast<double>(o.count)};
+}
+
+result select_four(options const& o)
+{
+    std::array<spindle::channel<std::size_t>, 4> channels;
+    auto const each = o.count / channels.size();
+    stopwatch watch;
+    for (auto const& ch : channels)
+        spindle::go([ch, each] {
+            for (std::size_t i = 0; i < each; ++i)
+                ch.send(i);
+        });
+    for (std::size_t i = 0; i < each * channels.size(); ++i)
+        spindle::select(
+            spindle::on_receive(channels[0]), spindle::on_receive(channels[1]),
+            spindle::on_receive(channels[2]), spindle::on_receive(channels[3]));
+    return {watch.ns() / static_cast<double>(o.count)};
+}
+
+void node(spindle::send_channel<std::size_t> const& parent, std::size_t first, std::size_t leaves)
+{
+    if (leaves == 1) {
+        parent.send(first);
+        return;
+    }
+    spindle::channel<std::size_t> const children;
+    auto const each = leaves / 10;
+    for (std::size_t i = 0; i < 10; ++i)
+        spindle::go([children, first = first + i * each, each] { node(children, first, each); });
+    std::size_t sum = 0;
+    for (std::size_t i = 0; i < 10; ++i)
+        sum += *children.receive();
+    parent.send(sum);
+}
+
+result skynet(options const& o)
+{
+    std::size_t leaves = 1;
+    while (leaves < o.count)
+        leaves *= 10;
+    stopwatch watch;
+    spindle::channel<std::size_t> const root;
+    spindle::go([&] { node(root, 0, leaves); });
+    if (root.receive() != leaves * (leaves - 1) / 2)
+        throw std::runtime_error("skynet: wrong sum");
+    auto const ms = watch.ms();
+    return {ms, {{"peak_mb", bench::memory::now().peak / (1024 * 1024)}}};
 }
 
 result timers(options const& o)
@@ -147,6 +233,11 @@ int main(int argc, char** argv)
             {"spawn", on_scheduler(spawn)},
             {"yield", on_scheduler([](options const& o) { return yields(o, bench::wave); })},
             {"switch", on_scheduler(hand_over)},
+            {"pingpong", on_scheduler(pingpong)},
+            {"buffered", on_scheduler([](options const& o) { return buffered(o, 1); })},
+            {"buffered44", on_scheduler([](options const& o) { return buffered(o, 4); })},
+            {"select", on_scheduler(select_four)},
+            {"skynet", on_scheduler(skynet)},
             {"timers", on_scheduler(timers)},
             {"parked", on_scheduler(parked)},
             {"echo", on_scheduler(echo)},

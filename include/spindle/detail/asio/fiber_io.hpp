@@ -73,6 +73,8 @@ struct alignas(16) pending_function {
 //       and the next operation waits for it.
 //   I4  A fiber_io is never freed, and goes from one fiber to another: such a
 //       handler may come after the fiber's end.
+//   I5  An operation that the fiber starts and does not wait for has an owner
+//       (started.hpp): the last one out tells that, instead of resuming the fiber.
 //
 // Why it is correct
 //
@@ -96,8 +98,22 @@ struct alignas(16) pending_function {
 //   test/asio/use_fiber.cpp    immediate, cancelled, abandoned operations
 class SPINDLE_DECL fiber_io final {
 public:
+    // Who started an operation without waiting for it.
+    class owner {
+    public:
+        // Any thread, once: the operation is over, and its fiber_io is idle.
+        virtual void finished() noexcept = 0;
+
+    protected:
+        ~owner() = default;
+    };
+
     // The fiber's own, from its first use on.
     static fiber_io& of(fiber_record& g);
+
+    // One for an operation that fiber `g` starts; give it back idle.
+    static fiber_io& borrow(fiber_record& g, owner& o);
+    void give_back() noexcept;
 
     // The fiber. Takes the lock for the initiation.
     void begin() noexcept
@@ -110,6 +126,9 @@ public:
 
     // The fiber. Initiation threw: nothing was started.
     void give_up_start() noexcept;
+
+    // The fiber, after the initiation of an operation that has an owner.
+    void go_on_without_waiting() noexcept { unlock(&resume_later); }
 
     // The fiber, after the initiation. Returns when the operation has finished.
     // True: it had to park for that.
@@ -180,6 +199,7 @@ private:
     void begin_behind_stray() noexcept;
     void release_to_idle() noexcept;
 
+    owner* owner_ = nullptr;        // I5; as fiber_
     fiber_record* fiber_ = nullptr; // read by a handler only while its operation goes on
     fiber_io* next_resting_ = nullptr;
     atomic<std::uintptr_t> word_{idle};

@@ -288,29 +288,12 @@ struct aborted_arguments<std::tuple<std::tuple<error_code, Values...>>> {
 
 // --- the whole ---------------------------------------------------------------------------
 
+// What the last handler was called with, and what the fiber makes of it.
 template <class... Signatures>
-class operation final : public operation_frame {
+class operation_results {
 public:
     using stored = std::variant<std::monostate, typename completion<Signatures>::arguments...>;
     using result = operation_result_t<Signatures...>;
-
-    // Starts it, parks, and gives its result, or reports its error: `out` null
-    // throws it.
-    template <class Start>
-    result run(Start&& start, error_code* out)
-    {
-        if (!begin())
-            return abort_unstarted(out);
-        auto initiate = [&] { std::forward<Start>(start)(operation_handler<operation>(*this)); };
-        try {
-            call_without_parking(initiate);
-        } catch (...) {
-            give_up();
-            throw;
-        }
-        end();
-        return take(out);
-    }
 
     // The handler. The arguments need not be what the signature says, if they
     // convert: Boost.Beast calls void(error_code, std::size_t) with an int.
@@ -329,6 +312,44 @@ public:
         result_.template emplace<index>(std::forward<Args>(args)...);
     }
 
+    // The fiber: there was, or will be, no completion.
+    void abort()
+    {
+        if (auto aborted = aborted_arguments<first>::make())
+            result_.template emplace<1>(std::move(*aborted));
+        else
+            throw_error(operation_aborted());
+    }
+
+    // The fiber. As use_fiber returns it: an error goes to `out`; null: it is thrown.
+    result take(error_code* out)
+    {
+        if (result_.index() == 0)
+            abort(); // the handler was destroyed without having been called
+        if constexpr (single) {
+            return result_of_arguments<first>::get(std::get<1>(std::move(result_)), out);
+        } else {
+            return take_one_of(out, std::index_sequence_for<Signatures...>());
+        }
+    }
+
+    // The fiber. Calls f as a handler is called.
+    template <class Function>
+    void deliver(Function& f)
+    {
+        if (result_.index() == 0)
+            abort();
+        auto arguments = std::exchange(result_, stored());
+        std::visit(
+            [&f]<class Arguments>(Arguments&& all) {
+                if constexpr (!std::is_same_v<std::decay_t<Arguments>, std::monostate>)
+                    std::apply(f, std::forward<Arguments>(all));
+            },
+            std::move(arguments));
+    }
+
+    void forget() noexcept { result_.template emplace<0>(); }
+
 private:
     static constexpr bool single = sizeof...(Signatures) == 1;
     using first = std::variant_alternative_t<1, stored>;
@@ -340,32 +361,6 @@ private:
             if (fits[i])
                 return i + 1;
         return 0;
-    }
-
-    result abort_unstarted(error_code* out)
-    {
-        yield(self()); // a loop that ignores its stop must not keep the thread
-        abort();
-        return take(out);
-    }
-
-    void abort()
-    {
-        if (auto aborted = aborted_arguments<first>::make())
-            result_.template emplace<1>(std::move(*aborted));
-        else
-            throw_error(operation_aborted());
-    }
-
-    result take(error_code* out)
-    {
-        if (result_.index() == 0)
-            abort(); // the handler was destroyed without having been called
-        if constexpr (single) {
-            return result_of_arguments<first>::get(std::get<1>(std::move(result_)), out);
-        } else {
-            return take_one_of(out, std::index_sequence_for<Signatures...>());
-        }
     }
 
     template <std::size_t... I>
@@ -392,6 +387,34 @@ private:
 
     stored result_;
 };
+
+template <class... Signatures>
+class operation final : public operation_frame, public operation_results<Signatures...> {
+public:
+    using result = operation_result_t<Signatures...>;
+
+    // Starts it, parks, and gives its result, or reports its error: `out` null
+    // throws it.
+    template <class Start>
+    result run(Start&& start, error_code* out)
+    {
+        if (!begin()) {
+            yield(self()); // a loop that ignores its stop must not keep the thread
+            this->abort();
+            return this->take(out);
+        }
+        auto initiate = [&] { std::forward<Start>(start)(operation_handler<operation>(*this)); };
+        try {
+            call_without_parking(initiate);
+        } catch (...) {
+            give_up();
+            throw;
+        }
+        end();
+        return this->take(out);
+    }
+};
+
 } // namespace spindle::detail
 
 // bind_executor(ex, use_fiber): the handlers run on `ex`, and under the lock.

@@ -14,6 +14,8 @@
 
 namespace spindle::detail {
 
+struct fiber_record;
+
 inline constexpr int asio_heads = 3;
 
 // Asio keeps lists of frames per thread: the io_contexts that the thread runs,
@@ -23,16 +25,32 @@ inline constexpr int asio_heads = 3;
 class hooks {
 public:
     using mark_function = void (*)(void const* (&heads)[asio_heads]) noexcept;
+    using compare_function = bool (*)(void const* const (&heads)[asio_heads]) noexcept;
 
-    static SPINDLE_DECL hooks& get() noexcept;
+    static hooks& get() noexcept { return instance_; }
 
     void mark(void const* (&heads)[asio_heads]) const noexcept { mark_(heads); }
-    void set(mark_function f) noexcept { mark_ = f; }
+
+    // Whether the heads are those that were marked.
+    bool unchanged(void const* const (&heads)[asio_heads]) const noexcept
+    {
+        return compare_(heads);
+    }
+
+    void set(mark_function m, compare_function c) noexcept
+    {
+        mark_ = m;
+        compare_ = c;
+    }
 
 private:
     static void nothing(void const* (&)[asio_heads]) noexcept {}
+    static bool always(void const* const (&)[asio_heads]) noexcept { return true; }
 
     mark_function mark_ = &nothing; // set before the first fiber starts
+    compare_function compare_ = &always;
+
+    static SPINDLE_DECL hooks instance_;
 };
 
 // Where the caller stands.
@@ -46,6 +64,12 @@ enum class standing {
 
 // Throws errc::not_in_fiber unless the caller may park or block.
 SPINDLE_DECL void require_may_wait();
+
+// The same, in one step: the fiber that may park here, or nullptr where a thread
+// may block.
+[[nodiscard]] SPINDLE_DECL SPINDLE_NOINLINE fiber_record* waiting_fiber();
+
+[[noreturn]] SPINDLE_DECL void throw_in_handler();
 
 // Throws errc::not_in_fiber unless the caller may block its thread.
 SPINDLE_DECL void require_thread();

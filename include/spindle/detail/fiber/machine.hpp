@@ -178,6 +178,8 @@ public:
     void expect_release() noexcept { stock_ = true; }
 
 private:
+    friend fiber_record* waiting_fiber();
+
     // Where main sleeps that has nothing better.
     class parking final : public poller {
     public:

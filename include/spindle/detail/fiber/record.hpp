@@ -73,7 +73,7 @@ struct fiber_id {
 //   the fiber itself, while it runs   everything, but for what is named below
 //   the thread that switches          context, exceptions, commit, state
 //   whoever holds it in a queue       next
-//   any thread, while the fiber lives stop_, hook (stop.hpp), state and reason
+//   any thread, while the fiber lives life, stopper (stop.hpp), state and reason
 //                                     (relaxed, to look at only)
 //
 // A record lies at the top of its fiber's stack and lives as long as that; it
@@ -111,6 +111,7 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
     // hits the next.
     atomic<std::uint64_t> life{2};   // four times its number, plus 1: asked to stop, 2: over
     atomic<stop_hook*> hook{nullptr};
+    atomic<bool> stopper{false};
     atomic<std::stop_source*> source{nullptr};
     std::unique_ptr<record_attachment> io; // the asio room's
 

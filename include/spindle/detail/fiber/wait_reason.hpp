@@ -28,6 +28,10 @@ enum class wait_reason : std::uint8_t {
     sleep,      // this_fiber::sleep_for, sleep_until
     join,       // fiber<R>::join
     wait_group, // wait_group::wait
+    send,       // channel::send
+    receive,    // channel::receive
+    select,     // select
+    nil_channel, // a nil channel: never ready
     stock,      // a primitive of Boost.Fiber's own
 };
 
@@ -59,6 +63,14 @@ inline char const* to_string(wait_reason r) noexcept
         return "join";
     case wait_reason::wait_group:
         return "wait_group";
+    case wait_reason::send:
+        return "channel send";
+    case wait_reason::receive:
+        return "channel receive";
+    case wait_reason::select:
+        return "select";
+    case wait_reason::nil_channel:
+        return "a nil channel";
     case wait_reason::stock:
         return "boost.fiber primitive";
     }

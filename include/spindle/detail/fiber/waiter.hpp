@@ -51,6 +51,9 @@ public:
     // Returns after wake().
     SPINDLE_DECL void wait(wait_reason reason) noexcept;
 
+    // A plain thread only. False: not by then; wake() may still come.
+    [[nodiscard]] SPINDLE_DECL bool wait_until(time_point deadline) noexcept;
+
     // Any thread, once.
     SPINDLE_DECL void wake() noexcept;
 

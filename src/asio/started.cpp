@@ -1,0 +1,146 @@
+//
+// asio/started.cpp
+// ~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/asio/started.hpp>
+
+#include <spindle/detail/base/cpu_relax.hpp>
+#include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/stop.hpp>
+#include <spindle/detail/fiber/waiter.hpp>
+
+#include <thread>
+
+namespace spindle::detail {
+
+namespace {
+
+fiber_record& fiber_that_may_park()
+{
+    require_fiber();
+    return *current_fiber();
+}
+
+} // namespace
+
+started_frame::started_frame() : io_(fiber_io::borrow(fiber_that_may_park(), *this)) {}
+
+started_frame::~started_frame() { io_.give_back(); }
+
+bool started_frame::begin() noexcept
+{
+    if (stop_seen(io_.fiber())) {
+        progress_.finish_unstarted(); // without results: aborted
+        return false;
+    }
+    io_.begin();
+    progress_.begin();
+    return true;
+}
+
+void started_frame::started() noexcept { io_.go_on_without_waiting(); }
+
+void started_frame::not_started() noexcept
+{
+    progress_.consume();
+    io_.give_up_start();
+}
+
+bool completion_state::watch(completion_listener& l) noexcept
+{
+    listener_ = &l;
+    auto expected = state::running;
+    return word_.compare_exchange_strong(
+        expected, state::watched, std::memory_order_acq_rel, std::memory_order_acquire);
+}
+
+void completion_state::unwatch() noexcept
+{
+    auto now = state::watched;
+    if (word_.compare_exchange_strong(
+            now, state::running, std::memory_order_acq_rel, std::memory_order_acquire))
+        return;
+    for (int spins = 0; word_.load(std::memory_order_acquire) == state::notifying; ++spins) {
+        if (spins < 64)
+            relax_cpu();
+        else
+            std::this_thread::yield();
+    }
+}
+
+void completion_state::finish()
+{
+    auto now = word_.load(std::memory_order_relaxed);
+    for (;;) { // the fiber may begin and end to watch meanwhile
+        auto const next = now == state::watched ? state::notifying : state::over;
+        if (word_.compare_exchange_weak(
+                now, next, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+            if (next == state::over)
+                return;
+            break;
+        }
+    }
+    auto& l = *listener_;
+    auto const owed = l.completed();
+    word_.store(state::over, std::memory_order_release); // *this may go, but for `owed`
+    if (owed)
+        l.go_on();
+}
+
+namespace {
+
+struct operation_waiter final : completion_listener, stop_hook {
+    operation_waiter()
+        : stop_hook{[](stop_hook& h) noexcept {
+              auto& w = static_cast<operation_waiter&>(h);
+              if (!w.woken.exchange(true, std::memory_order_acq_rel)) {
+                  w.aborted = true;
+                  w.waiter.wake();
+              }
+          }}
+    {
+    }
+
+    bool completed() noexcept override
+    {
+        return !woken.exchange(true, std::memory_order_acq_rel);
+    }
+    void go_on() noexcept override { waiter.wake(); }
+
+    detail::waiter waiter;
+    atomic<bool> woken{false};
+    bool aborted = false;
+};
+
+} // namespace
+
+bool started_frame::wait(bool cancellable) noexcept
+{
+    if (!progress_.in_flight())
+        return true;
+    operation_waiter w;
+    auto& self = *w.waiter.fiber();
+    if (!progress_.watch(w))
+        return true;
+    if (!cancellable) {
+        w.waiter.wait(wait_reason::operation);
+        progress_.unwatch();
+        return true;
+    }
+    if (hook_wait(self, w)) {
+        w.waiter.wait(wait_reason::operation);
+        unhook_wait(self, w);
+    } else if (!w.woken.exchange(true, std::memory_order_acq_rel)) {
+        w.aborted = true;
+    } else {
+        w.waiter.wait(wait_reason::operation); // somebody owes us the wake-up
+    }
+    progress_.unwatch();
+    return !w.aborted || over();
+}
+
+} // namespace spindle::detail

@@ -1,0 +1,435 @@
+//
+// chan/select.cpp
+// ~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/chan/select.hpp>
+
+#include <spindle/detail/asio/timers.hpp>
+#include <spindle/detail/base/cpu_relax.hpp>
+#include <spindle/detail/base/random.hpp>
+#include <spindle/detail/base/scope_exit.hpp>
+#include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/stop.hpp>
+#include <spindle/detail/fiber/waiter.hpp>
+
+#include <boost/container/small_vector.hpp>
+#include <boost/system/errc.hpp>
+#include <boost/system/system_category.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace spindle::detail {
+
+chan_result select_case_base::attempt(chan_waiter*&) { return chan_result::waiting; }
+void select_case_base::arm(select_wait&) {}
+
+namespace {
+
+// The thread's own; the order of the cases of a select comes from it.
+SPINDLE_NOINLINE std::uint32_t random_bits() noexcept
+{
+    thread_local random_generator generator(
+        reinterpret_cast<std::uintptr_t>(&generator)
+        ^ static_cast<std::uint64_t>(now().time_since_epoch().count()));
+    asm volatile("");
+    return generator.next();
+}
+
+// Numbers below something, several from the same bits.
+class dice {
+public:
+    std::uint32_t below(std::uint32_t n) noexcept
+    {
+        if (left_ < n) {
+            bits_ = random_bits();
+            left_ = 1u << 24;
+        }
+        auto const product = std::uint64_t{bits_} * n;
+        bits_ = static_cast<std::uint32_t>(product);
+        left_ /= n; // what is left of the bits' choices
+        return static_cast<std::uint32_t>(product >> 32);
+    }
+
+private:
+    std::uint32_t bits_ = 0;
+    std::uint32_t left_ = 0;
+};
+
+} // namespace
+
+select_wait::select_wait(
+    std::span<select_case_base* const> cases, select_case_base** order,
+    chan_core** locks) noexcept
+    : cases_(cases), order_(order), locks_(locks)
+{
+    std::uint32_t index = 0;
+    for (auto* const c : cases_) {
+        c->index = index++;
+        c->chosen = false;
+        c->waiter.result = chan_result::waiting;
+        switch (c->what) {
+        case select_case_base::kind::channel:
+            locks_[channels_++] = c->core;
+            order_[ordered_++] = c;
+            break;
+        case select_case_base::kind::event:
+            order_[ordered_++] = c;
+            break;
+        case select_case_base::kind::otherwise:
+            otherwise_ = c;
+            break;
+        case select_case_base::kind::never:
+            break;
+        }
+    }
+    owner_.context = this;
+}
+
+// By address; each once.
+void select_wait::sort_locks() noexcept
+{
+    auto const before = std::less<chan_core*>();
+    locked_ = 0;
+    for (std::size_t i = 0; i != channels_; ++i) {
+        auto* const c = locks_[i];
+        auto at = locked_;
+        while (at != 0 && before(c, locks_[at - 1]))
+            --at;
+        if (at != 0 && locks_[at - 1] == c)
+            continue;
+        std::move_backward(locks_ + at, locks_ + locked_, locks_ + locked_ + 1);
+        locks_[at] = c;
+        ++locked_;
+    }
+}
+
+select_case_base* select_wait::try_now()
+{
+    dice random;
+    for (std::size_t i = 0; i != ordered_; ++i) {
+        auto const left = static_cast<std::uint32_t>(ordered_ - i);
+        if (left > 1)
+            std::swap(order_[i], order_[i + random.below(left)]);
+        auto& c = *order_[i];
+        if (auto* const core = c.core) {
+            chan_section section(*core);
+            c.waiter.result = c.attempt(section.wake);
+            if (c.waiter.result != chan_result::waiting)
+                return &c;
+        } else if (c.ready()) {
+            return &c;
+        }
+    }
+    // With one channel that was the moment at which nothing was ready.
+    if (otherwise_ && channels_ <= 1)
+        return otherwise_;
+    if (locked_ == 0)
+        sort_locks();
+    return otherwise_ ? enroll() : nullptr;
+}
+
+void select_wait::set_owner(
+    fiber_record* self, void (*resume)(chan_waiter&) noexcept) noexcept
+{
+    owner_.fiber = self;
+    owner_.resume = resume;
+}
+
+select_case_base* select_wait::enroll()
+{
+    claim_.reset();
+    if (!otherwise_) {
+        scope_exit undo([this] { disarm_all(); });
+        for (std::size_t i = 0; i != ordered_; ++i)
+            if (!order_[i]->core)
+                order_[i]->arm(*this);
+        undo.release();
+    }
+    for (std::size_t i = 0; i != locked_; ++i)
+        locks_[i]->lock.lock();
+    chan_waiter* wake = nullptr;
+    select_case_base* done = nullptr;
+    {
+        scope_exit undo([&] {
+            unlock_all();
+            if (wake)
+                chan_core::wake(*wake);
+            disarm_all();
+        });
+        for (std::size_t i = 0; i != ordered_ && !done; ++i) {
+            auto& c = *order_[i];
+            if (!c.core)
+                continue;
+            c.waiter.result = c.attempt(wake);
+            if (c.waiter.result != chan_result::waiting)
+                done = &c;
+        }
+        if (!done)
+            done = otherwise_;
+        if (done) {
+            claim_.claim_first(done->index); // I1
+            return done;
+        }
+        undo.release();
+    }
+    for (std::size_t i = 0; i != ordered_; ++i) {
+        auto& c = *order_[i];
+        if (!c.core)
+            continue;
+        auto& w = c.waiter;
+        w.fiber = owner_.fiber;
+        w.resume = owner_.resume;
+        w.context = this;
+        w.claim = &claim_;
+        w.index = c.index;
+        c.enlist()->push_back(w);
+    }
+    return nullptr;
+}
+
+bool select_wait::release_and_park() noexcept
+{
+    unlock_all();
+    parked_ = true;
+    if (claim_.try_park())
+        return true; // *this may be gone
+    parked_ = false;
+    return false;
+}
+
+select_case_base* select_wait::settle() noexcept
+{
+    auto const by = claim_.winner();
+    auto* const chosen = by == claim_word::aborted ? nullptr : cases_[by];
+    leave_queues(chosen); // I3
+    if (chosen)
+        chosen->chosen = true;
+    disarm_all();
+    return chosen && chosen->waiter.result == chan_result::again ? nullptr : chosen;
+}
+
+bool select_wait::claim_and_wake(std::uint32_t by) noexcept
+{
+    auto const claim = claim_.try_claim(by);
+    if (claim == claim_word::claim::parked)
+        wake();
+    return claim != claim_word::claim::lost;
+}
+
+void select_wait::unlock_all() noexcept
+{
+    for (auto i = locked_; i != 0; --i)
+        locks_[i - 1]->lock.unlock();
+}
+
+void select_wait::leave_queues(select_case_base const* chosen) noexcept
+{
+    for (std::size_t i = 0; i != ordered_; ++i) {
+        auto& c = *order_[i];
+        auto* const core = c.core;
+        // Whoever chose a case of ours while we were parked took it out of its queue,
+        // and woke us after the lock.
+        if (!core || (parked_ && &c == chosen))
+            continue;
+        std::lock_guard guard(core->lock);
+        if (c.waiter.is_linked())
+            c.waiter.unlink();
+    }
+}
+
+void select_wait::disarm_all() noexcept
+{
+    if (otherwise_)
+        return;
+    for (std::size_t i = 0; i != ordered_; ++i)
+        if (!order_[i]->core)
+            order_[i]->disarm();
+}
+
+// --- in a fiber, on a thread ------------------------------------------------------------
+
+namespace {
+
+struct select_stop final : stop_hook {
+    explicit select_stop(select_wait& s)
+        : stop_hook{[](stop_hook& h) noexcept {
+              static_cast<select_stop&>(h).select.claim_and_wake(claim_word::aborted);
+          }},
+          select(s)
+    {
+    }
+
+    select_wait& select;
+};
+
+bool commit_select(void* wait) noexcept
+{
+    return static_cast<select_wait*>(wait)->release_and_park();
+}
+
+select_case_base* wait_in_fiber(select_wait& wait, fiber_record& self, bool stop_is_a_case)
+{
+    wait.set_owner(&self, nullptr);
+    select_stop hook(wait);
+    // A stop from here on claims, or is seen.
+    if (!stop_is_a_case && !hook_wait(self, hook))
+        throw_stopped(self);
+    scope_exit const unhook([&] {
+        if (!stop_is_a_case)
+            unhook_wait(self, hook);
+    });
+    if (auto* const done = wait.enroll())
+        return done;
+    park(self, &commit_select, &wait, wait_reason::select);
+    return wait.settle();
+}
+
+select_case_base* wait_on_thread(select_wait& wait)
+{
+    waiter thread;
+    wait.set_owner(nullptr, [](chan_waiter& w) noexcept {
+        static_cast<waiter*>(select_wait::of(w).owner_data)->wake();
+    });
+    wait.owner_data = &thread;
+    if (auto* const done = wait.enroll())
+        return done;
+    if (wait.release_and_park())
+        thread.wait(wait_reason::select);
+    return wait.settle();
+}
+
+} // namespace
+
+std::size_t run_select(
+    std::span<select_case_base* const> cases, select_case_base** order, chan_core** locks)
+{
+    select_wait wait(cases, order, locks);
+    fiber_record* self = nullptr;
+    bool stop_is_a_case = false;
+    if (!wait.otherwise()) {
+        self = waiting_fiber();
+        if (self) {
+            stop_is_a_case = std::any_of(cases.begin(), cases.end(), [&](auto* c) {
+                return c->what == select_case_base::kind::event && c->is_own_stop(*self);
+            });
+            if (!stop_is_a_case && stop_seen(*self))
+                throw_stopped(*self);
+        }
+    }
+    for (;;) {
+        auto* chosen = wait.try_now();
+        if (!chosen)
+            chosen = self ? wait_in_fiber(wait, *self, stop_is_a_case) : wait_on_thread(wait);
+        if (chosen) {
+            chosen->run();
+            return chosen->index;
+        }
+        if (wait.winner() == claim_word::aborted)
+            throw_stopped(*self);
+    }
+}
+
+// --- events -------------------------------------------------------------------------------
+
+void select_timer::arm(select_wait& w)
+{
+    if (deadline_ == time_point::max())
+        return;
+    left_.store(false, std::memory_order_relaxed);
+    entry_.self = this;
+    entry_.wait = &w;
+    entry_.when = deadline_;
+    entry_.expired = [](timer_entry& e) noexcept {
+        auto const& due = static_cast<entry&>(e);
+        auto& self = *due.self;
+        auto& wait = *due.wait;
+        auto const owed = wait.claim_for(self.index) == claim_word::claim::parked;
+        // The owner waits in disarm() for that; if we owe its wake-up, until then.
+        self.left_.store(true, std::memory_order_release);
+        if (owed)
+            wait.wake(); // it may run here and now, where an execution context goes away
+    };
+    auto& timers = timers_for(w.fiber());
+    timers.push(entry_);
+    timers_ = &timers;
+}
+
+void select_timer::disarm() noexcept
+{
+    if (!timers_)
+        return;
+    auto& timers = *std::exchange(timers_, nullptr);
+    if (timers.erase(entry_))
+        return;
+    for (int spins = 0; !left_.load(std::memory_order_acquire); ++spins) {
+        if (spins < 64)
+            relax_cpu();
+        else
+            std::this_thread::yield();
+    }
+}
+
+void select_completion::arm(select_wait& w)
+{
+    if (progress->empty())
+        return;
+    if (progress->watched())
+        throw_error(
+            error_code(boost::system::errc::invalid_argument, boost::system::system_category()),
+            "a spindle::operation is in two cases of one select");
+    wait_ = &w;
+    if (!progress->watch(*this))
+        w.claim_and_wake(index);
+}
+
+void select_completion::disarm() noexcept
+{
+    if (!wait_)
+        return;
+    progress->unwatch();
+    wait_ = nullptr; // only now does nobody read it
+}
+
+bool select_completion::completed() noexcept
+{
+    return wait_->claim_for(index) == claim_word::claim::parked;
+}
+
+void select_completion::go_on() noexcept { wait_->wake(); }
+
+void select_stop_case::arm(select_wait& w)
+{
+    if (token_.stop_possible())
+        callback_.emplace(token_, claim{&w, index});
+}
+
+bool select_stop_case::is_own_stop(fiber_record const& self) const
+{
+    auto const* const source = self.source.load(std::memory_order_relaxed);
+    return source && source->get_token() == token_;
+}
+
+} // namespace spindle::detail
+
+namespace spindle {
+
+std::size_t select(std::span<select_case> cases)
+{
+    auto const n = cases.size();
+    boost::container::small_vector<detail::select_case_base*, 16> all(n), order(n);
+    boost::container::small_vector<detail::chan_core*, 16> locks(n);
+    for (std::size_t i = 0; i != n; ++i)
+        all[i] = cases[i].case_.get();
+    return detail::run_select(all, order.data(), locks.data());
+}
+
+} // namespace spindle
