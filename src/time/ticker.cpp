@@ -103,12 +103,15 @@ private:
 
 receive_channel<time_point> make_timer_channel(time_point first, duration period)
 {
-    if (period < duration::zero())
-        throw_error(
-            error_code(boost::system::errc::invalid_argument, boost::system::system_category()),
-            "a ticker's period must be positive");
     return channel_access::make<receive_channel<time_point>>(
         channel_handle<time_point>::adopt(new timer_channel(first, period)));
+}
+
+void refuse_ticker()
+{
+    throw_error(
+        error_code(boost::system::errc::invalid_argument, boost::system::system_category()),
+        "a ticker's period must be positive");
 }
 
 } // namespace spindle::detail

@@ -19,7 +19,10 @@ namespace spindle {
 
 namespace detail {
 
+// `period` zero: once.
 SPINDLE_DECL receive_channel<time_point> make_timer_channel(time_point first, duration period);
+
+[[noreturn]] SPINDLE_DECL void refuse_ticker();
 
 } // namespace detail
 
@@ -66,9 +69,10 @@ template <class Rep, class Period>
 [[nodiscard]] receive_channel<std::chrono::steady_clock::time_point> ticker(
     std::chrono::duration<Rep, Period> const& d)
 {
-    auto const first = detail::deadline_after(d);
-    auto const start = detail::now();
-    return detail::make_timer_channel(first, first > start ? first - start : detail::duration(-1));
+    auto const period = detail::at_least(d);
+    if (period == period.zero())
+        detail::refuse_ticker();
+    return detail::make_timer_channel(detail::deadline_after(period), period);
 }
 
 } // namespace spindle

@@ -20,18 +20,24 @@ using duration = clock::duration;
 
 inline time_point now() noexcept { return clock::now(); }
 
-// now() + d, and max() where that is beyond what there is: hours::max() has no
-// nanoseconds. Not before now().
+// At least d, in the clock's units. Not below zero, and max() where d is more than
+// that can say: hours::max() has no nanoseconds.
+template <class Rep, class Period>
+duration at_least(std::chrono::duration<Rep, Period> const& d)
+{
+    using wide = std::chrono::duration<long double>;
+    if (d <= d.zero())
+        return duration::zero();
+    return wide(d) < wide(duration::max()) ? std::chrono::ceil<duration>(d) : duration::max();
+}
+
+// now() + d, and max() where that is beyond what there is. Not before now().
 template <class Rep, class Period>
 time_point deadline_after(std::chrono::duration<Rep, Period> const& d)
 {
     auto const start = now();
-    using wide = std::chrono::duration<long double>;
-    if (d <= d.zero())
-        return start;
-    if (wide(d) >= wide(time_point::max() - start))
-        return time_point::max();
-    return start + std::chrono::ceil<duration>(d);
+    auto const length = at_least(d);
+    return length < time_point::max() - start ? start + length : time_point::max();
 }
 
 } // namespace spindle::detail
