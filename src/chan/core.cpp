@@ -37,9 +37,9 @@ struct fiber_waiter final : chan_waiter, stop_hook {
     {
         {
             std::lock_guard guard(core.lock);
-            if (!is_linked())
+            if (!queued())
                 return;
-            unlink();
+            leave_queue();
             result = chan_result::aborted;
         }
         ready(*fiber);
@@ -70,7 +70,7 @@ void park_queued(
 {
     if (!try_hook_wait(self, hook)) {
         // Not unhook_wait() below the lock: the stopper that is inside wants it.
-        w.unlink();
+        w.leave_queue();
         w.result = chan_result::aborted;
         c.lock.unlock();
         unhook_wait(self, hook);
@@ -171,7 +171,7 @@ void chan_core::last_handle_gone() noexcept
 timed_waiter::timed_waiter(chan_core& c, void* s, fiber_record* self, time_point deadline)
     : stop_hook{[](stop_hook& h) noexcept {
           auto& w = static_cast<timed_waiter&>(h);
-          if (w.leave_queue(chan_result::aborted))
+          if (w.end_wait(chan_result::aborted))
               ready(*w.fiber);
       }},
       core_(c), deadline_(deadline)
@@ -185,7 +185,7 @@ timed_waiter::timed_waiter(chan_core& c, void* s, fiber_record* self, time_point
     expired = [](timer_entry& e) noexcept {
         auto& w = static_cast<timed_waiter&>(e);
         auto* const g = w.fiber;
-        auto const owed = w.leave_queue(chan_result::timed_out);
+        auto const owed = w.end_wait(chan_result::timed_out);
         w.left_.store(true, std::memory_order_release); // the frame may go now
         if (owed)
             ready(*g);
@@ -208,14 +208,14 @@ timed_waiter::~timed_waiter()
     }
 }
 
-bool timed_waiter::leave_queue(chan_result why) noexcept
+bool timed_waiter::end_wait(chan_result why) noexcept
 {
     std::lock_guard guard(core_.lock);
     if (why == chan_result::timed_out)
         passed_ = true;
-    if (!is_linked())
+    if (!chan_waiter::queued())
         return false;
-    unlink();
+    leave_queue();
     result = why;
     return true;
 }
@@ -238,7 +238,7 @@ chan_result timed_waiter::wait(chan_core::queue& q, wait_reason why) noexcept
     };
     q.push_back(*this);
     core_.lock.unlock();
-    if (!thread.wait_until(deadline_) && !leave_queue(chan_result::timed_out))
+    if (!thread.wait_until(deadline_) && !end_wait(chan_result::timed_out))
         thread.wait(why); // taken out just now: the wake-up is on its way
     return result;
 }

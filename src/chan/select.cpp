@@ -241,8 +241,8 @@ void select_wait::leave_queues(select_case_base const* chosen) noexcept
         if (!core || (parked_ && &c == chosen))
             continue;
         std::lock_guard guard(core->lock);
-        if (c.waiter.is_linked())
-            c.waiter.unlink();
+        if (c.waiter.queued())
+            c.waiter.leave_queue();
     }
 }
 

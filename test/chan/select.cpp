@@ -719,7 +719,6 @@ BOOST_AUTO_TEST_CASE(a_stop_against_a_value)
                     got = select(on_receive(ch), on_stop(foreign.get_token())) == 0;
             });
             std::atomic<bool> sent{false};
-            spindle::error_code ec;
             auto sender = spindle::spawn([&] {
                 sent = select(on_send(ch, 1), on_stop(this_fiber::get_stop_token())) == 0;
             });

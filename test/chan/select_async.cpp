@@ -744,7 +744,8 @@ BOOST_AUTO_TEST_CASE(of_several_operations_one_wins_and_the_others_are_over_befo
                 functions = 0;
                 timers.clear();
                 for (int i = 0; i != 3; ++i)
-                    timers.emplace_back(strand, std::chrono::microseconds(20 + (left + i) % 3));
+                    timers.emplace_back(
+                        strand, std::chrono::microseconds(20 + (static_cast<int>(left) + i) % 3));
                 auto const f = [this](error_code ec) { functions += ec ? 100 : 1; };
                 make_select(
                     on_completion(timers[0].async_wait(deferred), f),

@@ -51,7 +51,7 @@ protected:
     {
         try {
             this->prepare([this] {
-                if (leave_queue()) {
+                if (withdraw()) {
                     this->result = chan_result::aborted;
                     this->complete();
                 }
@@ -71,13 +71,13 @@ protected:
         this->complete_immediately();
     }
 
-    // Any thread.
-    bool leave_queue() noexcept
+    // Any thread. False: somebody has taken it out of its queue.
+    bool withdraw() noexcept
     {
         std::lock_guard guard(state_.lock);
-        if (!this->is_linked())
+        if (!this->queued())
             return false;
-        this->unlink();
+        this->leave_queue();
         return true;
     }
 
@@ -85,8 +85,6 @@ protected:
 
 private:
     friend class async_operation<Operation, Handler>;
-
-    bool withdraw() noexcept { return leave_queue(); }
 
     State& state_;
 };

@@ -103,7 +103,11 @@ struct chan_waiter : chan_hook {
     chan_waiter() = default;
     chan_waiter(chan_waiter const&) = delete;
     chan_waiter& operator=(chan_waiter const&) = delete;
-    ~chan_waiter() { BOOST_ASSERT(!is_linked()); }
+    ~chan_waiter() { BOOST_ASSERT(!queued()); }
+
+    // The holder of the channel's lock.
+    bool queued() const noexcept { return chan_hook::is_linked(); }
+    void leave_queue() noexcept { chan_hook::unlink(); }
 
     fiber_record* fiber = nullptr;                     // who to ready; null: resume() is called
     void (*resume)(chan_waiter&) noexcept = nullptr;   // with nothing held
@@ -301,7 +305,7 @@ public:
     [[nodiscard]] SPINDLE_DECL chan_result wait(chan_core::queue& q, wait_reason why) noexcept;
 
 private:
-    bool leave_queue(chan_result why) noexcept;
+    bool end_wait(chan_result why) noexcept;
 
     chan_core& core_;
     timer_queue* timers_ = nullptr;     // null: a thread waits, or the deadline is never

@@ -221,7 +221,7 @@ public:
             at_once = begin();
         } catch (...) {
             this->take_back();
-            std::apply([this](auto&... c) { (abandon(c), ...); }, cases_);
+            std::apply([this](auto&... c) { (this->abandon(c), ...); }, cases_);
             this->discard();
             throw;
         }
@@ -247,7 +247,7 @@ public:
             return;
         }
         losing_.store(1, std::memory_order_relaxed);
-        std::apply([this](auto&... c) { (cancel(c), ...); }, cases_);
+        std::apply([this](auto&... c) { (this->cancel(c), ...); }, cases_);
         one_less();
     }
 
@@ -305,8 +305,8 @@ private:
 
     void end()
     {
-        auto const dropped = std::apply(
-            [this](auto&... c) { return (false | ... | take_leave(c)); }, cases_);
+        auto dropped = false; // each of them takes its leave
+        std::apply([&](auto&... c) { ((dropped = this->take_leave(c) || dropped), ...); }, cases_);
         if (dropped) { // we are on no executor
             dropped_ = true;
             this->complete();
