@@ -191,9 +191,9 @@ public:
     select_operation(Handler&& handler, std::tuple<Cases...>&& cases)
         : base(std::move(handler)),
           cases_(std::apply(
-              [this](Cases&... c) {
-                  return all_cases(
-                      async_case<Cases, executor_type>::make(std::move(c), this->executor())...);
+              [ex = this->executor()](Cases&... c) {
+                  (void)ex; // of a select without cases
+                  return all_cases(async_case<Cases, executor_type>::make(std::move(c), ex)...);
               },
               cases)),
           all_(std::apply(
