@@ -82,7 +82,6 @@ using number = std::unique_ptr<int>;
 
 number make(int v) { return std::make_unique<int>(v); }
 
-error_code const none{};
 error_code const closed = errc::channel_closed;
 
 // What a handler was told.
