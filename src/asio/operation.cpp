@@ -17,12 +17,6 @@ namespace {
 // Operations that completed at once, in a row, before the others get a turn.
 constexpr std::uint8_t immediate_budget = 128;
 
-fiber_record& fiber_that_may_park()
-{
-    require_fiber();
-    return *current_fiber();
-}
-
 } // namespace
 
 operation_frame::operation_frame()

@@ -13,19 +13,7 @@
 #include <spindle/detail/fiber/stop.hpp>
 #include <spindle/detail/fiber/waiter.hpp>
 
-#include <thread>
-
 namespace spindle::detail {
-
-namespace {
-
-fiber_record& fiber_that_may_park()
-{
-    require_fiber();
-    return *current_fiber();
-}
-
-} // namespace
 
 started_frame::started_frame() : io_(fiber_io::borrow(fiber_that_may_park(), *this)) {}
 
@@ -64,12 +52,7 @@ void completion_state::unwatch() noexcept
     if (word_.compare_exchange_strong(
             now, state::running, std::memory_order_acq_rel, std::memory_order_acquire))
         return;
-    for (int spins = 0; word_.load(std::memory_order_acquire) == state::notifying; ++spins) {
-        if (spins < 64)
-            relax_cpu();
-        else
-            std::this_thread::yield();
-    }
+    spin_while([&] { return word_.load(std::memory_order_acquire) == state::notifying; });
 }
 
 void completion_state::finish()

@@ -86,8 +86,7 @@ bool is_fiber() noexcept { return where_am_i() == standing::in_fiber; }
 
 void yield()
 {
-    require_may_wait();
-    if (auto* const g = current_fiber())
+    if (auto* const g = waiting_fiber())
         detail::yield(*g);
     else
         std::this_thread::yield();
@@ -95,8 +94,7 @@ void yield()
 
 void sleep_until(std::chrono::steady_clock::time_point when)
 {
-    require_may_wait();
-    auto* const g = current_fiber();
+    auto* const g = waiting_fiber();
     if (!g) {
         std::this_thread::sleep_until(when);
         return;

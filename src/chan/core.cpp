@@ -10,53 +10,17 @@
 
 #include <spindle/detail/asio/timers.hpp>
 #include <spindle/detail/base/cpu_relax.hpp>
-#include <spindle/detail/base/fatal.hpp>
-#include <spindle/detail/fiber/waiter.hpp>
 #include <spindle/detail/chan/handle.hpp>
+#include <spindle/detail/fiber/waiter.hpp>
 #include <spindle/error.hpp>
 
 #include <boost/system/errc.hpp>
 
 #include <mutex>
-#include <thread>
 
 namespace spindle::detail {
 
 namespace {
-
-struct fiber_waiter final : chan_waiter, stop_hook {
-    fiber_waiter(chan_core& c, void* s, fiber_record& self)
-        : stop_hook{[](stop_hook& h) noexcept { static_cast<fiber_waiter&>(h).stop_now(); }},
-          core(c)
-    {
-        fiber = &self;
-        slot = s;
-    }
-
-    void stop_now() noexcept
-    {
-        {
-            std::lock_guard guard(core.lock);
-            if (!queued())
-                return;
-            leave_queue();
-            result = chan_result::aborted;
-        }
-        ready(*fiber);
-    }
-
-    chan_core& core;
-};
-
-struct thread_waiter final : chan_waiter {
-    explicit thread_waiter(void* s)
-    {
-        slot = s;
-        resume = [](chan_waiter& w) noexcept { static_cast<thread_waiter&>(w).waiter.wake(); };
-    }
-
-    detail::waiter waiter;
-};
 
 bool commit_unlock(void* core) noexcept
 {
@@ -80,33 +44,13 @@ void park_queued(
     unhook_wait(self, hook);
 }
 
-// A fiber of Boost.Fiber's own on a thread that no scheduler of ours drives.
-void require_home(fiber_record const& self) noexcept
-{
-    if (!self.bound && !self.scheduler())
-        fatal(
-            "a fiber of Boost.Fiber's own, on a thread without a scheduler of Spindle's, would "
-            "have to wait in a primitive of Spindle's: call spindle::attach(io_context, {}) and "
-            "run that io_context on the thread, or use spindle::spawn");
-}
-
 } // namespace
 
 chan_result chan_core::wait(
     queue& q, void* slot, fiber_record* self, wait_reason why) noexcept
 {
-    if (self) {
-        require_home(*self);
-        fiber_waiter w(*this, slot, *self);
-        q.push_back(w);
-        park_queued(*this, w, w, *self, why);
-        return w.result;
-    }
-    thread_waiter w(slot);
-    q.push_back(w);
-    lock.unlock();
-    w.waiter.wait(why);
-    return w.result;
+    blocked_waiter w(*this, slot, self, time_point::max());
+    return w.wait(q, why);
 }
 
 bool chan_core::try_close() noexcept
@@ -166,11 +110,11 @@ void chan_core::last_handle_gone() noexcept
     drop_reference();
 }
 
-// --- with a deadline -----------------------------------------------------------------
+// --- who waits in one channel -----------------------------------------------------------------
 
-timed_waiter::timed_waiter(chan_core& c, void* s, fiber_record* self, time_point deadline)
+blocked_waiter::blocked_waiter(chan_core& c, void* s, fiber_record* self, time_point deadline)
     : stop_hook{[](stop_hook& h) noexcept {
-          auto& w = static_cast<timed_waiter&>(h);
+          auto& w = static_cast<blocked_waiter&>(h);
           if (w.end_wait(chan_result::aborted))
               ready(*w.fiber);
       }},
@@ -180,10 +124,9 @@ timed_waiter::timed_waiter(chan_core& c, void* s, fiber_record* self, time_point
     fiber = self;
     if (!self || deadline == time_point::max())
         return;
-    require_home(*self);
     when = deadline;
     expired = [](timer_entry& e) noexcept {
-        auto& w = static_cast<timed_waiter&>(e);
+        auto& w = static_cast<blocked_waiter&>(e);
         auto* const g = w.fiber;
         auto const owed = w.end_wait(chan_result::timed_out);
         w.left_.store(true, std::memory_order_release); // the frame may go now
@@ -195,20 +138,15 @@ timed_waiter::timed_waiter(chan_core& c, void* s, fiber_record* self, time_point
     timers_ = &timers;
 }
 
-timed_waiter::~timed_waiter()
+blocked_waiter::~blocked_waiter()
 {
     if (!timers_ || timers_->erase(*this))
         return;
     // It has expired, and is about to leave.
-    for (int spins = 0; !left_.load(std::memory_order_acquire); ++spins) {
-        if (spins < 64)
-            relax_cpu();
-        else
-            std::this_thread::yield();
-    }
+    spin_while([this] { return !left_.load(std::memory_order_acquire); });
 }
 
-bool timed_waiter::end_wait(chan_result why) noexcept
+bool blocked_waiter::end_wait(chan_result why) noexcept
 {
     std::lock_guard guard(core_.lock);
     if (why == chan_result::timed_out)
@@ -220,7 +158,7 @@ bool timed_waiter::end_wait(chan_result why) noexcept
     return true;
 }
 
-chan_result timed_waiter::wait(chan_core::queue& q, wait_reason why) noexcept
+chan_result blocked_waiter::wait(chan_core::queue& q, wait_reason why) noexcept
 {
     if (fiber) {
         if (passed_) {
@@ -234,7 +172,7 @@ chan_result timed_waiter::wait(chan_core::queue& q, wait_reason why) noexcept
     waiter thread;
     thread_ = &thread;
     resume = [](chan_waiter& w) noexcept {
-        static_cast<timed_waiter&>(w).thread_->wake();
+        static_cast<blocked_waiter&>(w).thread_->wake();
     };
     q.push_back(*this);
     core_.lock.unlock();
@@ -258,7 +196,7 @@ struct nobodys final : chan_core {
 chan_result wait_for_nothing(fiber_record* self, time_point deadline)
 {
     nobodys nil;
-    timed_waiter w(nil, nullptr, self, deadline);
+    blocked_waiter w(nil, nullptr, self, deadline);
     nil.lock.lock();
     return w.wait(nil.receivers(), wait_reason::nil_channel);
 }

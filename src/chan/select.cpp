@@ -18,13 +18,11 @@
 
 #include <boost/container/small_vector.hpp>
 #include <boost/system/errc.hpp>
-#include <boost/system/system_category.hpp>
 
 #include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <mutex>
-#include <thread>
 #include <utility>
 
 namespace spindle::detail {
@@ -370,12 +368,7 @@ void select_timer::disarm() noexcept
     auto& timers = *std::exchange(timers_, nullptr);
     if (timers.erase(entry_))
         return;
-    for (int spins = 0; !left_.load(std::memory_order_acquire); ++spins) {
-        if (spins < 64)
-            relax_cpu();
-        else
-            std::this_thread::yield();
-    }
+    spin_while([this] { return !left_.load(std::memory_order_acquire); });
 }
 
 void select_completion::arm(select_wait& w)
@@ -384,7 +377,7 @@ void select_completion::arm(select_wait& w)
         return;
     if (progress->watched())
         throw_error(
-            error_code(boost::system::errc::invalid_argument, boost::system::system_category()),
+            make_error_code(boost::system::errc::invalid_argument),
             "a spindle::operation is in two cases of one select");
     wait_ = &w;
     if (!progress->watch(*this))

@@ -8,6 +8,7 @@
 
 #include <spindle/detail/fiber/park.hpp>
 
+#include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/error.hpp>
@@ -55,6 +56,11 @@ bool commit_yield(void* argument) noexcept
 void park(
     fiber_record& self, commit_function commit, void* argument, wait_reason reason) noexcept
 {
+    if (!self.bound && !self.scheduler()) [[unlikely]]
+        fatal(
+            "a fiber of Boost.Fiber's own, on a thread without a scheduler of Spindle's, would "
+            "have to wait in a primitive of Spindle's: call spindle::attach(io_context, {}) and "
+            "run that io_context on the thread, or use spindle::spawn");
     self.reason.store(reason, std::memory_order_relaxed);
     self.state.store(fiber_state::waiting, std::memory_order_relaxed);
     if (auto* const p = machine::current()->held()) {
@@ -115,11 +121,7 @@ void throw_in_handler()
         "form");
 }
 
-void require_may_wait()
-{
-    if (where_am_i() == standing::in_handler)
-        throw_in_handler();
-}
+void require_may_wait() { (void)waiting_fiber(); }
 
 void require_thread()
 {
@@ -136,6 +138,12 @@ void require_fiber()
         throw_error(
             make_error_code(errc::not_in_fiber),
             "only a fiber can wait here: start one with spindle::spawn or spindle::run");
+}
+
+fiber_record& fiber_that_may_park()
+{
+    require_fiber();
+    return *current_fiber();
 }
 
 } // namespace spindle::detail

@@ -13,7 +13,6 @@
 #include <spindle/error.hpp>
 
 #include <memory>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -21,12 +20,7 @@ namespace spindle::detail {
 
 void await_stopper(fiber_record const& self) noexcept
 {
-    for (int spins = 0; self.stopper.load(std::memory_order_seq_cst); ++spins) {
-        if (spins < 64)
-            relax_cpu();
-        else
-            std::this_thread::yield();
-    }
+    spin_while([&] { return self.stopper.load(std::memory_order_seq_cst); });
 }
 
 void begin_life(fiber_record& self) noexcept
@@ -57,8 +51,7 @@ std::stop_source begin_stop(fiber_record& g, std::uint64_t life) noexcept
         || !g.life.compare_exchange_strong(
             expected, life | 1, std::memory_order_seq_cst, std::memory_order_relaxed))
         return source;
-    while (g.stopper.exchange(true, std::memory_order_seq_cst))
-        relax_cpu();
+    spin_while([&] { return g.stopper.exchange(true, std::memory_order_seq_cst); });
     heavy_barrier(); // D, F
     if (g.life.load(std::memory_order_seq_cst) == (life | 1)) { // L
         if (auto* const hook = g.hook.load(std::memory_order_seq_cst))

@@ -110,7 +110,7 @@ receive_channel<time_point> make_timer_channel(time_point first, duration period
 void refuse_ticker()
 {
     throw_error(
-        error_code(boost::system::errc::invalid_argument, boost::system::system_category()),
+        make_error_code(boost::system::errc::invalid_argument),
         "a ticker's period must be positive");
 }
 

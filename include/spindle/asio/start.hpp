@@ -14,7 +14,6 @@
 #include <spindle/error.hpp>
 
 #include <boost/system/errc.hpp>
-#include <boost/system/system_category.hpp>
 
 #include <utility>
 
@@ -113,7 +112,7 @@ private:
     {
         if (started_.empty())
             detail::throw_error(
-                error_code(boost::system::errc::invalid_argument, boost::system::system_category()),
+                make_error_code(boost::system::errc::invalid_argument),
                 "get() of an operation that was not started, or whose result was taken");
         if (!started_.wait(true)) {
             started_.cancel();

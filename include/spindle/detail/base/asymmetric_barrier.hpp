@@ -25,7 +25,7 @@
 // barrier, or after it, or around it; in each case one of the loads comes after
 // the other side's store.
 //
-// Evidence: test/base/asymmetric_barrier.cpp, with every store and load relaxed
+// Evidence: test/base/asymmetric_barrier.cpp
 
 #if defined(__SANITIZE_THREAD__)
 #define SPINDLE_SYMMETRIC_BARRIERS

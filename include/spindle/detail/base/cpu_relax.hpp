@@ -1,7 +1,7 @@
 //
 // spindle/detail/base/cpu_relax.hpp
 // ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-// The instruction for the body of a spin loop.
+// Waiting in a loop, and the instruction for its body.
 //
 // Distributed under the Boost Software License, Version 1.0.
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
@@ -13,6 +13,8 @@
 #if defined(_MSC_VER) && (defined(_M_IX86) || defined(_M_X64))
 #include <intrin.h>
 #endif
+
+#include <thread>
 
 namespace spindle::detail {
 
@@ -29,6 +31,21 @@ inline void relax_cpu() noexcept
 #elif defined(__powerpc__)
     __asm__ __volatile__("or 27,27,27" ::: "memory");
 #endif
+}
+
+// Until the condition no longer holds, which another thread is about to see to.
+// After a bounded spin it yields to the operating system, since that thread may
+// have been preempted, on one core certainly.
+template <class Condition>
+void spin_while(Condition condition) noexcept
+{
+    constexpr int spins = 64;
+    for (int i = 0; condition(); ++i) {
+        if (i < spins)
+            relax_cpu();
+        else
+            std::this_thread::yield();
+    }
 }
 
 } // namespace spindle::detail

@@ -13,14 +13,10 @@
 #include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/base/cpu_relax.hpp>
 
-#include <thread>
-
 namespace spindle::detail {
 
-// Test and test-and-set. After a bounded spin it yields to the operating
-// system, since the holder may have been preempted, on one core certainly.
-// Not fair. A Lockable: use it with std::lock_guard. Never held across a park
-// or a call to user code.
+// Test and test-and-set. Not fair. A Lockable: use it with std::lock_guard.
+// Never held across a park or a call to user code.
 class spin_lock {
 public:
     spin_lock() noexcept = default;
@@ -31,7 +27,8 @@ public:
     void lock() noexcept
     {
         while (!try_lock())
-            wait();
+            // Reads only: the line stays shared until the holder writes it.
+            spin_while([this] { return locked_.load(std::memory_order_relaxed); });
     }
 
     // Any thread.
@@ -44,19 +41,6 @@ public:
     void unlock() noexcept { locked_.store(false, std::memory_order_release); }
 
 private:
-    static constexpr int spins = 64;
-
-    void wait() noexcept
-    {
-        // Reads only: the line stays shared until the holder writes it.
-        for (int i = 0; locked_.load(std::memory_order_relaxed); ++i) {
-            if (i < spins)
-                relax_cpu();
-            else
-                std::this_thread::yield();
-        }
-    }
-
     atomic<bool> locked_{false};
 };
 

@@ -28,11 +28,11 @@ namespace spindle::detail {
 
 // Who may touch what
 //
-//   The initiation until publish(); then whoever takes the waiter out of the
-//   channel's queue, under its lock: a peer, close(), the cancellation slot, the
-//   end of the last handle, the end of the execution context. That one alone
-//   completes or discards it. The operation keeps the channel's memory, but is
-//   no handle.
+//   The initiation until it queues the waiter; then whoever takes the waiter out
+//   of the channel's queue, under its lock: a peer, close(), the cancellation
+//   slot, the end of the last handle, the end of the execution context. That one
+//   alone completes or discards it. The operation keeps the channel's memory, but
+//   is no handle.
 template <class Operation, class State, class Handler>
 class channel_operation : public async_operation<Operation, Handler>, public chan_waiter {
 protected:

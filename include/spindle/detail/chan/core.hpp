@@ -293,13 +293,14 @@ private:
 
 class waiter;
 
-// A wait in one channel that has a deadline: made with nothing held, before the
-// attempt after which it would wait.
-class timed_waiter final : public chan_waiter, stop_hook, timer_entry {
+// A fiber or a thread that waits in one channel, until a deadline. Where there is
+// one, it is made with nothing held, before the attempt after which it would wait.
+class blocked_waiter final : public chan_waiter, stop_hook, timer_entry {
 public:
-    // Throws bad_alloc.
-    SPINDLE_DECL timed_waiter(chan_core& c, void* slot, fiber_record* self, time_point deadline);
-    SPINDLE_DECL ~timed_waiter();
+    // `self` null: a thread. Throws bad_alloc if there is a deadline; max() is none.
+    SPINDLE_DECL blocked_waiter(
+        chan_core& c, void* slot, fiber_record* self, time_point deadline);
+    SPINDLE_DECL ~blocked_waiter();
 
     // With the lock held, which it releases. As chan_core::wait().
     [[nodiscard]] SPINDLE_DECL chan_result wait(chan_core::queue& q, wait_reason why) noexcept;
@@ -314,15 +315,6 @@ private:
     bool passed_ = false;               // under the lock
     atomic<bool> left_{false};          // the timer has; set last
 };
-
-// The fiber that may wait here, or nullptr: a plain thread. Throws not_in_fiber
-// in a completion handler. False in `go_on`: the fiber was asked to stop.
-[[nodiscard]] inline fiber_record* enter_wait(bool& go_on)
-{
-    auto* const self = waiting_fiber();
-    go_on = !self || !stop_seen(*self);
-    return self;
-}
 
 // Waits until the fiber is asked to stop, or until the deadline.
 SPINDLE_DECL chan_result wait_for_nothing(

@@ -62,46 +62,47 @@ SPINDLE_DECL bool report_waited(chan_result r, error_code& ec);           // tim
 
 SPINDLE_DECL void close_channel(chan_core* c);
 
+// Calls wait(fiber), where that is null on a plain thread; not in a fiber that was
+// asked to stop. Throws not_in_fiber in a completion handler.
+template <class Wait>
+chan_result unless_stopped(Wait wait)
+{
+    auto* const self = waiting_fiber();
+    return self && stop_seen(*self) ? chan_result::aborted : wait(self);
+}
+
 // A null state is Go's nil channel.
 
 template <class T>
 chan_result send_blocking(channel_state<T>* s, T& v)
 {
-    bool go_on;
-    auto* const self = enter_wait(go_on);
-    if (!go_on)
-        return chan_result::aborted;
-    return s ? s->send(v, self) : wait_for_nothing(self);
+    return unless_stopped([&](fiber_record* self) {
+        return s ? s->send(v, self) : wait_for_nothing(self);
+    });
 }
 
 template <class T>
 chan_result receive_blocking(channel_state<T>* s, std::optional<T>& out)
 {
-    bool go_on;
-    auto* const self = enter_wait(go_on);
-    if (!go_on)
-        return chan_result::aborted;
-    return s ? s->receive(out, self) : wait_for_nothing(self);
+    return unless_stopped([&](fiber_record* self) {
+        return s ? s->receive(out, self) : wait_for_nothing(self);
+    });
 }
 
 template <class T>
 chan_result send_limited(channel_state<T>* s, T& v, time_point deadline)
 {
-    bool go_on;
-    auto* const self = enter_wait(go_on);
-    if (!go_on)
-        return chan_result::aborted;
-    return s ? s->send_until(v, self, deadline) : wait_for_nothing(self, deadline);
+    return unless_stopped([&](fiber_record* self) {
+        return s ? s->send_until(v, self, deadline) : wait_for_nothing(self, deadline);
+    });
 }
 
 template <class T>
 chan_result receive_limited(channel_state<T>* s, std::optional<T>& out, time_point deadline)
 {
-    bool go_on;
-    auto* const self = enter_wait(go_on);
-    if (!go_on)
-        return chan_result::aborted;
-    return s ? s->receive_until(out, self, deadline) : wait_for_nothing(self, deadline);
+    return unless_stopped([&](fiber_record* self) {
+        return s ? s->receive_until(out, self, deadline) : wait_for_nothing(self, deadline);
+    });
 }
 
 // A counted handle; null stands for a nil channel.

@@ -125,7 +125,7 @@ public:
             return at_once;
         if (deadline <= now())
             return chan_result::timed_out;
-        timed_waiter waiter(*this, &v, self, deadline);
+        blocked_waiter waiter(*this, &v, self, deadline);
         chan_section section(*this);
         auto const result = put(std::move(v), section.wake);
         if (result != chan_result::waiting)
@@ -140,7 +140,7 @@ public:
             return at_once;
         if (deadline <= now())
             return chan_result::timed_out;
-        timed_waiter waiter(*this, &out, self, deadline);
+        blocked_waiter waiter(*this, &out, self, deadline);
         chan_section section(*this);
         auto const result = get(out, section.wake);
         if (result != chan_result::waiting)

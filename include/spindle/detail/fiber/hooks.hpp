@@ -77,6 +77,9 @@ SPINDLE_DECL void require_thread();
 // Throws errc::not_in_fiber unless the caller may park.
 SPINDLE_DECL void require_fiber();
 
+// The same, and which one it is.
+[[nodiscard]] SPINDLE_DECL fiber_record& fiber_that_may_park();
+
 } // namespace spindle::detail
 
 #endif // SPINDLE_DETAIL_FIBER_HOOKS_HPP
