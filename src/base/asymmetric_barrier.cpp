@@ -16,6 +16,8 @@
 #include <unistd.h>
 #endif
 
+#if !defined(SPINDLE_SYMMETRIC_BARRIERS)
+
 namespace spindle::detail {
 
 namespace {
@@ -40,11 +42,7 @@ bool run_barrier() noexcept { return false; }
 
 } // namespace
 
-#if defined(SPINDLE_SYMMETRIC_BARRIERS)
-bool const has_heavy_barrier = false;
-#else
 bool const has_heavy_barrier = prepare();
-#endif
 
 void heavy_barrier() noexcept
 {
@@ -56,3 +54,5 @@ void heavy_barrier() noexcept
 }
 
 } // namespace spindle::detail
+
+#endif

@@ -78,6 +78,10 @@ inline rl::memory_order to_relacy(std::memory_order order)
 
 inline void fence(std::memory_order order) { rl::atomic_thread_fence(to_relacy(order), $); }
 
+inline void yield_thread() { rl::yield(1, $); }
+
+inline std::uintptr_t this_thread_token() { return 2 * (rl::thread_index() + 1); }
+
 template <class T>
 class atomic {
 public:

@@ -6,9 +6,13 @@
 //
 // Mutants (the text of each is in mutants.txt; each must fail here):
 //   P   put, the thief's CAS, the thief's load: relaxed
+//   B   the owner does not look for a thief; the thief does not look for the
+//       owner, or does so relaxed
+//   L   the thief leaves relaxed
 //   I2  take: exchange becomes a store; steal: CAS becomes a store
-//   Age put counts after the exchange; the thief does not compare the numbers
-//       or reads them in the wrong order
+//   I4  two thieves
+//   Age put counts after the item; the thief does not compare the numbers or
+//       reads them in the wrong order
 //
 // Distributed under the Boost Software License, Version 1.0.
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)

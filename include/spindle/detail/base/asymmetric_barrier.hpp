@@ -27,7 +27,7 @@
 //
 // Evidence: test/base/asymmetric_barrier.cpp
 
-#if defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_THREAD__) || defined(SPINDLE_TEST_ATOMIC)
 #define SPINDLE_SYMMETRIC_BARRIERS
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -37,26 +37,47 @@
 
 namespace spindle::detail {
 
+#if defined(SPINDLE_SYMMETRIC_BARRIERS)
+
+inline constexpr bool has_heavy_barrier = true;
+
+template <class T>
+inline void store_then_lightest_barrier(atomic<T>& to, T value) noexcept
+{
+    to.exchange(value, std::memory_order_seq_cst);
+}
+
+inline void heavy_barrier() noexcept {}
+
+#else
+
 // Whether the kernel does it. Constant from before main() on.
 extern SPINDLE_DECL bool const has_heavy_barrier;
 
 // The frequent side: the store, then what orders it before the loads that follow.
+// For those who use heavy_barrier() only where has_heavy_barrier is true.
 template <class T>
-inline void store_then_light_barrier(atomic<T>& to, T value) noexcept
+inline void store_then_lightest_barrier(atomic<T>& to, T value) noexcept
 {
-#if !defined(SPINDLE_SYMMETRIC_BARRIERS)
-    if (has_heavy_barrier) [[likely]] {
-        to.store(value, std::memory_order_release);
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-        return;
-    }
-#endif
-    to.exchange(value, std::memory_order_seq_cst);
+    to.store(value, std::memory_order_release);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
 }
 
 // The rare side: between its store, which is a seq_cst read-modify-write, and its
 // load.
 SPINDLE_DECL void heavy_barrier() noexcept;
+
+#endif
+
+// The same, for everybody.
+template <class T>
+inline void store_then_light_barrier(atomic<T>& to, T value) noexcept
+{
+    if (has_heavy_barrier) [[likely]]
+        store_then_lightest_barrier(to, value);
+    else
+        to.exchange(value, std::memory_order_seq_cst);
+}
 
 } // namespace spindle::detail
 

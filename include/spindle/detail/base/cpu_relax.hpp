@@ -10,6 +10,8 @@
 #ifndef SPINDLE_DETAIL_BASE_CPU_RELAX_HPP
 #define SPINDLE_DETAIL_BASE_CPU_RELAX_HPP
 
+#include <spindle/detail/base/atomic.hpp>
+
 #if defined(_MSC_VER) && (defined(_M_IX86) || defined(_M_X64))
 #include <intrin.h>
 #endif
@@ -39,6 +41,10 @@ inline void relax_cpu() noexcept
 template <class Condition>
 void spin_while(Condition condition) noexcept
 {
+#if defined(SPINDLE_TEST_ATOMIC)
+    while (condition())
+        yield_thread(); // the model's
+#else
     constexpr int spins = 64;
     for (int i = 0; condition(); ++i) {
         if (i < spins)
@@ -46,6 +52,7 @@ void spin_while(Condition condition) noexcept
         else
             std::this_thread::yield();
     }
+#endif
 }
 
 } // namespace spindle::detail
