@@ -10,6 +10,7 @@
 
 #include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/gate.hpp>
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 #include <spindle/error.hpp>
@@ -50,7 +51,7 @@ SPINDLE_NOINLINE void mark_asio(void const* (&heads)[asio_heads]) noexcept
     heads[2] = asio::call_stack<classic_strand_impl>::top();
 }
 
-SPINDLE_NOINLINE bool asio_unchanged(void const* const (&heads)[asio_heads]) noexcept
+inline bool are_heads(void const* const (&heads)[asio_heads]) noexcept
 {
     namespace asio = boost::asio::detail;
     return heads[0] == asio::thread_context::top_of_thread_call_stack()
@@ -58,9 +59,16 @@ SPINDLE_NOINLINE bool asio_unchanged(void const* const (&heads)[asio_heads]) noe
         && heads[2] == asio::call_stack<classic_strand_impl>::top();
 }
 
+SPINDLE_NOINLINE bool asio_unchanged(void const* const (&heads)[asio_heads]) noexcept
+{
+    return are_heads(heads);
+}
+
+SPINDLE_NOINLINE fiber_record* asio_gate() { return pass_gate(&are_heads); }
+
 // Before main(), and so before any fiber.
 [[maybe_unused]] bool const hooked = [] {
-    hooks::get().set(&mark_asio, &asio_unchanged);
+    hooks::get().set(&mark_asio, &asio_unchanged, &asio_gate);
     return true;
 }();
 

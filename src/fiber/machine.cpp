@@ -10,6 +10,7 @@
 
 #include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/boost_access.hpp>
+#include <spindle/detail/fiber/gate.hpp>
 
 #include <boost/assert.hpp>
 #include <boost/fiber/operations.hpp>
@@ -25,13 +26,6 @@
 namespace spindle::detail {
 
 namespace {
-
-#if defined(__GNUC__)
-// The library is not opened at run time, so its thread-locals can lie at a
-// fixed offset: one load instead of a call.
-[[gnu::tls_model("initial-exec")]]
-#endif
-thread_local constinit machine* this_machine = nullptr;
 
 // How many fibers run between two turns of the dispatcher where main waits.
 constexpr unsigned slices_between_dispatches = 61;
@@ -50,24 +44,14 @@ SPINDLE_NOINLINE exception_state* exception_state::of_this_thread() noexcept
 #endif
 }
 
+thread_local constinit machine* this_machine = nullptr;
+
 machine* machine::current() noexcept
 {
+#if defined(__GNUC__)
     asm volatile("");
+#endif
     return this_machine;
-}
-
-// On the way of every channel operation, so all in one piece.
-fiber_record* waiting_fiber()
-{
-    asm volatile("");
-    auto* const m = this_machine;
-    auto* const g = !m ? nullptr : m->record_ ? m->record_ : m->running();
-    // Deeper than when the slice began: Asio runs somebody's handler on this
-    // fiber's stack, and holds a strand or a list that it must unwind.
-    static constexpr void const* none[asio_heads] = {};
-    if (!hooks::get().unchanged(g ? m->entry_mark : none)) [[unlikely]]
-        throw_in_handler();
-    return g;
 }
 
 machine* machine::ensure()
@@ -106,6 +90,14 @@ machine::~machine()
 
 void machine::awakened(context* c) noexcept
 {
+    if (auto* const g = std::exchange(leaving_, nullptr)) {
+        BOOST_ASSERT(g->ctx() == c);
+        scheduler_->detach_worker_context(c); // I3
+        if (std::exchange(g->commit, nullptr)(g->commit_argument))
+            return; // *g may be running elsewhere, or be gone
+        requeue(*g);
+        return;
+    }
     if (c == current_)
         settle(c);
     if (c == main_) {
@@ -123,18 +115,12 @@ void machine::awakened(context* c) noexcept
     auto* g = record_of(*c);
     if (!g)
         g = &stock_record(*c);
-    if (!g->scheduler() && !g->commit) [[unlikely]] {
+    if (!g->scheduler()) [[unlikely]] {
         g->state.store(fiber_state::runnable, std::memory_order_relaxed);
         kept_.push_back(*g); // of this thread alone: it stays attached
         return;
     }
     scheduler_->detach_worker_context(c); // I3
-    if (auto const commit = g->commit) {
-        g->commit = nullptr;
-        if (commit(g->commit_argument))
-            return; // *g may be running elsewhere, or be gone
-        g->state.store(fiber_state::runnable, std::memory_order_relaxed);
-    }
     requeue(*g);
 }
 

@@ -9,6 +9,7 @@
 #include <spindle/detail/fiber/park.hpp>
 
 #include <spindle/detail/base/fatal.hpp>
+#include <spindle/detail/fiber/gate.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/error.hpp>
@@ -29,10 +30,12 @@ namespace {
 
 // The switch itself. Boost.Fiber's yield is pick_next(), the jump, and
 // awakened() on the other side.
-void give_way(fiber_record& self, commit_function commit, void* argument) noexcept
+void give_way(
+    machine& m, fiber_record& self, commit_function commit, void* argument) noexcept
 {
     self.commit = commit;
     self.commit_argument = argument;
+    m.leave(self);
     auto* const c = self.ctx();
     c->get_scheduler()->yield(c);
 }
@@ -63,19 +66,23 @@ void park(
             "run that io_context on the thread, or use spindle::spawn");
     self.reason.store(reason, std::memory_order_relaxed);
     self.state.store(fiber_state::waiting, std::memory_order_relaxed);
-    if (auto* const p = machine::current()->held()) {
+    auto& m = *machine::current();
+    if (auto* const p = m.held()) {
         self.since = p->coarse_now;
         p->stats.parks.add();
     }
-    give_way(self, commit, argument);
+    give_way(m, self, commit, argument);
     self.reason.store(wait_reason::none, std::memory_order_relaxed);
 }
 
-void yield(fiber_record& self) noexcept { give_way(self, &commit_yield, &self); }
+void yield(fiber_record& self) noexcept
+{
+    give_way(*machine::current(), self, &commit_yield, &self);
+}
 
 void rest(fiber_record& self, commit_function commit) noexcept
 {
-    give_way(self, commit, &self);
+    give_way(*machine::current(), self, commit, &self);
 }
 
 void ready(fiber_record& g, lane where) noexcept
@@ -102,6 +109,11 @@ void ready(fiber_record& g, lane where) noexcept
 // --- hooks ------------------------------------------------------------------------
 
 constinit hooks hooks::instance_;
+
+fiber_record* hooks::open()
+{
+    return pass_gate([](void const* const (&)[asio_heads]) { return true; });
+}
 
 standing where_am_i() noexcept
 {

@@ -20,12 +20,14 @@ inline constexpr int asio_heads = 3;
 
 // Asio keeps lists of frames per thread: the io_contexts that the thread runs,
 // and the strands, of two kinds, that it is in. Their heads say whether somebody's
-// handler is on the stack. mark() stores them; where nothing of Asio is linked
-// in, they stay null.
+// handler is on the stack. mark() stores them, unchanged() compares; gate() is
+// waiting_fiber() below. Where nothing of Asio is linked in, they stay null.
 class hooks {
 public:
     using mark_function = void (*)(void const* (&heads)[asio_heads]) noexcept;
     using compare_function = bool (*)(void const* const (&heads)[asio_heads]) noexcept;
+
+    using gate_function = fiber_record* (*)();
 
     static hooks& get() noexcept { return instance_; }
 
@@ -37,18 +39,23 @@ public:
         return compare_(heads);
     }
 
-    void set(mark_function m, compare_function c) noexcept
+    fiber_record* gate() const { return gate_(); }
+
+    void set(mark_function m, compare_function c, gate_function g) noexcept
     {
         mark_ = m;
         compare_ = c;
+        gate_ = g;
     }
 
 private:
     static void nothing(void const* (&)[asio_heads]) noexcept {}
+    static SPINDLE_DECL SPINDLE_NOINLINE fiber_record* open();
     static bool always(void const* const (&)[asio_heads]) noexcept { return true; }
 
     mark_function mark_ = &nothing; // set before the first fiber starts
     compare_function compare_ = &always;
+    gate_function gate_ = &open;
 
     static SPINDLE_DECL hooks instance_;
 };
@@ -67,7 +74,7 @@ SPINDLE_DECL void require_may_wait();
 
 // The same, in one step: the fiber that may park here, or nullptr where a thread
 // may block.
-[[nodiscard]] SPINDLE_DECL SPINDLE_NOINLINE fiber_record* waiting_fiber();
+[[nodiscard]] inline fiber_record* waiting_fiber() { return hooks::get().gate(); }
 
 [[noreturn]] SPINDLE_DECL void throw_in_handler();
 

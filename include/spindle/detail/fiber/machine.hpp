@@ -125,6 +125,9 @@ public:
     // it wants the next one; fibers that it woke are in the queues.
     time_point dispatch() noexcept;
 
+    // `self` runs here, and gives way by Boost.Fiber's yield next.
+    void leave(fiber_record& self) noexcept { leaving_ = &self; }
+
     // Takes the flag that notify() sets.
     bool take_notified() noexcept
     {
@@ -178,7 +181,8 @@ public:
     void expect_release() noexcept { stock_ = true; }
 
 private:
-    friend fiber_record* waiting_fiber();
+    template <class Unchanged>
+    friend fiber_record* pass_gate(Unchanged unchanged);
 
     // Where main sleeps that has nothing better.
     class parking final : public poller {
@@ -200,6 +204,7 @@ private:
     // Hot.
     context* current_;
     fiber_record* record_ = nullptr;   // of current_, if that is a worker
+    fiber_record* leaving_ = nullptr;  // whom awakened() is about to see
     processor* processor_ = nullptr;
     unsigned slices_ = 0;              // left before main's turn; see awakened()
     bool reposting_ = false;
