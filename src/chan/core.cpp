@@ -28,20 +28,23 @@ bool commit_unlock(void* core) noexcept
     return true;
 }
 
-// With c's lock held, which it releases; `w` is queued.
-void park_queued(
-    chan_core& c, chan_waiter& w, stop_hook& hook, fiber_record& self, wait_reason why) noexcept
+// With c's lock held, which it releases. In the middle of what a fiber does when
+// it waits, so in one piece with what is around it.
+BOOST_FORCEINLINE chan_result park_in(
+    chan_core::queue& q, chan_core& c, chan_waiter& w, stop_hook& hook, wait_reason why) noexcept
 {
-    if (!try_hook_wait(self, hook)) {
+    auto& self = *w.fiber;
+    q.push_back(w);
+    if (try_hook_wait(self, hook)) [[likely]] {
+        park(self, &commit_unlock, &c, why);
+    } else {
         // Not unhook_wait() below the lock: the stopper that is inside wants it.
         w.leave_queue();
         w.result = chan_result::aborted;
         c.lock.unlock();
-        unhook_wait(self, hook);
-        return;
     }
-    park(self, &commit_unlock, &c, why);
     unhook_wait(self, hook);
+    return w.result;
 }
 
 } // namespace
@@ -50,7 +53,7 @@ chan_result chan_core::wait(
     queue& q, void* slot, fiber_record* self, wait_reason why) noexcept
 {
     blocked_waiter w(*this, slot, self, time_point::max());
-    return w.wait(q, why);
+    return self ? park_in(q, *this, w, w, why) : w.wait(q, why);
 }
 
 bool chan_core::try_close() noexcept
@@ -112,19 +115,16 @@ void chan_core::last_handle_gone() noexcept
 
 // --- who waits in one channel -----------------------------------------------------------------
 
-blocked_waiter::blocked_waiter(chan_core& c, void* s, fiber_record* self, time_point deadline)
-    : stop_hook{[](stop_hook& h) noexcept {
-          auto& w = static_cast<blocked_waiter&>(h);
-          if (w.end_wait(chan_result::aborted))
-              ready(*w.fiber);
-      }},
-      core_(c), deadline_(deadline)
+void blocked_waiter::stop_now(stop_hook& h) noexcept
 {
-    slot = s;
-    fiber = self;
-    if (!self || deadline == time_point::max())
-        return;
-    when = deadline;
+    auto& w = static_cast<blocked_waiter&>(h);
+    if (w.end_wait(chan_result::aborted))
+        ready(*w.fiber);
+}
+
+void blocked_waiter::arm()
+{
+    when = deadline_;
     expired = [](timer_entry& e) noexcept {
         auto& w = static_cast<blocked_waiter&>(e);
         auto* const g = w.fiber;
@@ -133,14 +133,14 @@ blocked_waiter::blocked_waiter(chan_core& c, void* s, fiber_record* self, time_p
         if (owed)
             ready(*g);
     };
-    auto& timers = timers_for(self);
+    auto& timers = timers_for(fiber);
     timers.push(*this);
     timers_ = &timers;
 }
 
-blocked_waiter::~blocked_waiter()
+void blocked_waiter::disarm() noexcept
 {
-    if (!timers_ || timers_->erase(*this))
+    if (timers_->erase(*this))
         return;
     // It has expired, and is about to leave.
     spin_while([this] { return !left_.load(std::memory_order_acquire); });
@@ -165,9 +165,7 @@ chan_result blocked_waiter::wait(chan_core::queue& q, wait_reason why) noexcept
             core_.lock.unlock();
             return chan_result::timed_out;
         }
-        q.push_back(*this);
-        park_queued(core_, *this, *this, *fiber, why);
-        return result;
+        return park_in(q, core_, *this, *this, why);
     }
     waiter thread;
     thread_ = &thread;

@@ -14,7 +14,7 @@
 #include <spindle/config.hpp>
 #include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/base/clock.hpp>
-#include <spindle/detail/base/spin_lock.hpp>
+#include <spindle/detail/base/biased_lock.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/record.hpp>
@@ -241,7 +241,7 @@ public:
     [[nodiscard]] chan_result wait(
         queue& q, void* slot, fiber_record* self, wait_reason why) noexcept;
 
-    spin_lock lock; // above the locks of run queues and timers
+    biased_lock lock; // above the locks of run queues and timers
 
 protected:
     virtual ~chan_core() = default;
@@ -295,17 +295,31 @@ class waiter;
 
 // A fiber or a thread that waits in one channel, until a deadline. Where there is
 // one, it is made with nothing held, before the attempt after which it would wait.
-class blocked_waiter final : public chan_waiter, stop_hook, timer_entry {
+class blocked_waiter final : public chan_waiter, public stop_hook, timer_entry {
 public:
     // `self` null: a thread. Throws bad_alloc if there is a deadline; max() is none.
-    SPINDLE_DECL blocked_waiter(
-        chan_core& c, void* slot, fiber_record* self, time_point deadline);
-    SPINDLE_DECL ~blocked_waiter();
+    blocked_waiter(chan_core& c, void* s, fiber_record* self, time_point deadline)
+        : stop_hook{&stop_now}, core_(c), deadline_(deadline)
+    {
+        slot = s;
+        fiber = self;
+        if (self && deadline != time_point::max())
+            arm();
+    }
+
+    ~blocked_waiter()
+    {
+        if (timers_)
+            disarm();
+    }
 
     // With the lock held, which it releases. As chan_core::wait().
     [[nodiscard]] SPINDLE_DECL chan_result wait(chan_core::queue& q, wait_reason why) noexcept;
 
 private:
+    static SPINDLE_DECL void stop_now(stop_hook& h) noexcept;
+    SPINDLE_DECL void arm();
+    SPINDLE_DECL void disarm() noexcept;
     bool end_wait(chan_result why) noexcept;
 
     chan_core& core_;
