@@ -40,7 +40,7 @@ protected:
         : async_operation<Operation, Handler>(std::move(handler)), state_(s)
     {
         state_.add_reference();
-        this->resume = [](chan_waiter& w) noexcept { static_cast<Operation&>(w).complete(); };
+        this->resume = [](queued_waiter& w) noexcept { static_cast<Operation&>(w).complete(); };
     }
 
     ~channel_operation() { state_.drop_reference(); }
