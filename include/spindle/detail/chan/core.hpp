@@ -138,7 +138,7 @@ struct chan_waiter : queued_waiter {
 //   test/chan/channel.cpp, test/chan/go_rules.cpp, test/stress/channels.cpp
 class SPINDLE_DECL chan_core {
 public:
-    using queue = boost::intrusive::list<chan_waiter, boost::intrusive::constant_time_size<false>>;
+    using queue = wait_queue_of<chan_waiter>;
 
     explicit chan_core(std::size_t capacity) noexcept : capacity_(capacity) {}
     chan_core(chan_core const&) = delete;

@@ -112,12 +112,15 @@ struct queued_waiter : wait_hook {
     wait_result result = wait_result::waiting;
 };
 
-using wait_queue
-    = boost::intrusive::list<queued_waiter, boost::intrusive::constant_time_size<false>>;
+template <class Waiter>
+using wait_queue_of = boost::intrusive::list<Waiter, boost::intrusive::constant_time_size<false>>;
+
+using wait_queue = wait_queue_of<queued_waiter>;
 
 // Those that were taken out of a queue together, to be woken once the lock is
 // released. An element is gone as soon as it is woken.
-inline void wake_all(wait_queue& taken) noexcept
+template <class Waiter>
+void wake_all(wait_queue_of<Waiter>& taken) noexcept
 {
     while (!taken.empty()) {
         auto& w = taken.front();
