@@ -407,8 +407,7 @@ void select_stop_case::arm(select_wait& w)
 
 bool select_stop_case::is_own_stop(fiber_record const& self) const
 {
-    auto const* const source = self.source.load(std::memory_order_relaxed);
-    return source && source->get_token() == token_;
+    return is_stop_of(self, token_);
 }
 
 } // namespace spindle::detail

@@ -66,7 +66,7 @@ bool blocked_wait::end_wait(wait_result why) noexcept
     std::lock_guard guard(lock_);
     if (why == wait_result::timed_out)
         passed_ = true;
-    if (!waiter_.queued())
+    if (!waiter_.parked || !waiter_.may_leave())
         return false;
     waiter_.leave_queue();
     waiter_.result = why;
@@ -76,6 +76,7 @@ bool blocked_wait::end_wait(wait_result why) noexcept
 wait_result blocked_wait::wait(wait_reason why, cancellable c) noexcept
 {
     waiter_.result = wait_result::waiting;
+    waiter_.parked = true; // once the lock is released
     if (waiter_.fiber)
         wait_in_fiber(why, c);
     else

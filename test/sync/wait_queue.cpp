@@ -97,8 +97,7 @@ BOOST_AUTO_TEST_CASE(lets_go_in_the_order_of_arrival)
         spindle::wait_group all;
         for (int i = 0; i != 10; ++i) {
             all.go([&, i] {
-                BOOST_REQUIRE(g.wait() == wait_result::done);
-                order.push_back(i);
+                order.push_back(g.wait() == wait_result::done ? i : -1);
                 ++through;
             });
             g.await(static_cast<std::size_t>(i) + 1);

@@ -67,7 +67,7 @@ protected:
     bool withdraw() noexcept
     {
         std::lock_guard guard(lock_);
-        if (!this->queued())
+        if (!this->may_leave())
             return false;
         this->leave_queue();
         return true;

@@ -63,6 +63,9 @@ namespace spindle::detail {
 //      queued: they are two more of those that I1 is about, so that exactly one
 //      ends the wait. The frame outlives them: unhook_wait() waits for a stopper
 //      that is inside, and a deadline that could not be taken back is waited for.
+//   E  A waiter may also be queued before it calls wait(), to let go of something
+//      else with the lock released: until it is `parked` whoever takes it out must
+//      not wake it. It looks at its result under the lock before it calls wait().
 //   G  What was waited for may go as soon as the waiter has been woken: a waker
 //      touches neither lock nor queue after that.
 //
@@ -93,8 +96,10 @@ struct queued_waiter : wait_hook {
     queued_waiter& operator=(queued_waiter const&) = delete;
     ~queued_waiter() { BOOST_ASSERT(!queued()); }
 
-    // The holder of the lock.
-    bool queued() const noexcept { return wait_hook::is_linked(); }
+    // The holder of the lock. Whether it may still be taken out: what was taken
+    // out may be in another list, of those to be woken.
+    bool may_leave() const noexcept { return queued() && result == wait_result::waiting; }
+    bool queued() const noexcept { return wait_hook::is_linked(); } // or in such a list
     void leave_queue() noexcept { wait_hook::unlink(); }
 
     // Who took it out, with nothing held. Its owner goes on.
@@ -110,6 +115,7 @@ struct queued_waiter : wait_hook {
     void (*resume)(queued_waiter&) noexcept = nullptr; // with nothing held
     void* context = nullptr;                           // for resume()
     wait_result result = wait_result::waiting;
+    bool parked = false;                               // a fiber, a thread: has called wait()
 };
 
 template <class Waiter>
@@ -117,8 +123,8 @@ using wait_queue_of = boost::intrusive::list<Waiter, boost::intrusive::constant_
 
 using wait_queue = wait_queue_of<queued_waiter>;
 
-// Those that were taken out of a queue together, to be woken once the lock is
-// released. An element is gone as soon as it is woken.
+// Those that were taken out of a queue together, their results set, to be woken once
+// the lock is released. An element is gone as soon as it is woken.
 template <class Waiter>
 void wake_all(wait_queue_of<Waiter>& taken) noexcept
 {
@@ -173,6 +179,7 @@ public:
     {
     }
 
+    using Waiter::queued; // timer_entry has one too
     using blocked_wait::wait;
 };
 
