@@ -29,6 +29,9 @@
 #include <spindle/spawn_options.hpp>
 #include <spindle/stack/pooled_mmap.hpp>
 #include <spindle/stack/statistics.hpp>
+#include <spindle/sync/condition_variable.hpp>
+#include <spindle/sync/mutex.hpp>
+#include <spindle/sync/shared_mutex.hpp>
 #include <spindle/sync/wait_group.hpp>
 #include <spindle/this_fiber.hpp>
 #include <spindle/time/ticker.hpp>

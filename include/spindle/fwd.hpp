@@ -14,6 +14,11 @@ namespace spindle {
 class scheduler;
 struct scheduler_options;
 struct spawn_options;
+class condition_variable;
+class mutex;
+class recursive_mutex;
+class shared_mutex;
+class timed_mutex;
 class wait_group;
 template <class R>
 class fiber;

@@ -8,10 +8,8 @@
 
 #include <spindle/detail/chan/core.hpp>
 
-#include <spindle/detail/asio/timers.hpp>
-#include <spindle/detail/base/cpu_relax.hpp>
 #include <spindle/detail/chan/handle.hpp>
-#include <spindle/detail/fiber/waiter.hpp>
+#include <spindle/detail/fiber/park.hpp>
 #include <spindle/error.hpp>
 
 #include <boost/system/errc.hpp>
@@ -20,40 +18,13 @@
 
 namespace spindle::detail {
 
-namespace {
-
-bool commit_unlock(void* core) noexcept
-{
-    static_cast<chan_core*>(core)->lock.unlock();
-    return true;
-}
-
-// With c's lock held, which it releases. In the middle of what a fiber does when
-// it waits, so in one piece with what is around it.
-BOOST_FORCEINLINE chan_result park_in(
-    chan_core::queue& q, chan_core& c, chan_waiter& w, stop_hook& hook, wait_reason why) noexcept
-{
-    auto& self = *w.fiber;
-    q.push_back(w);
-    if (try_hook_wait(self, hook)) [[likely]] {
-        park(self, &commit_unlock, &c, why);
-    } else {
-        // Not unhook_wait() below the lock: the stopper that is inside wants it.
-        w.leave_queue();
-        w.result = chan_result::aborted;
-        c.lock.unlock();
-    }
-    unhook_wait(self, hook);
-    return w.result;
-}
-
-} // namespace
-
 chan_result chan_core::wait(
     queue& q, void* slot, fiber_record* self, wait_reason why) noexcept
 {
-    blocked_waiter w(*this, slot, self, time_point::max());
-    return self ? park_in(q, *this, w, w, why) : w.wait(q, why);
+    blocked_waiter<chan_waiter> w(lock, self);
+    w.slot = slot;
+    q.push_back(w);
+    return w.wait(why);
 }
 
 bool chan_core::try_close() noexcept
@@ -75,7 +46,7 @@ bool chan_core::try_close() noexcept
         }
     }
     while (first)
-        wake(*std::exchange(first, first->next_woken));
+        std::exchange(first, first->next_woken)->wake();
     return true;
 }
 
@@ -108,75 +79,9 @@ void chan_core::last_handle_gone() noexcept
         if (!w)
             break;
         if (owed)
-            wake(*w);
+            w->wake();
     }
     drop_reference();
-}
-
-// --- who waits in one channel -----------------------------------------------------------------
-
-void blocked_waiter::stop_now(stop_hook& h) noexcept
-{
-    auto& w = static_cast<blocked_waiter&>(h);
-    if (w.end_wait(chan_result::aborted))
-        ready(*w.fiber);
-}
-
-void blocked_waiter::arm()
-{
-    when = deadline_;
-    expired = [](timer_entry& e) noexcept {
-        auto& w = static_cast<blocked_waiter&>(e);
-        auto* const g = w.fiber;
-        auto const owed = w.end_wait(chan_result::timed_out);
-        w.left_.store(true, std::memory_order_release); // the frame may go now
-        if (owed)
-            ready(*g);
-    };
-    auto& timers = timers_for(fiber);
-    timers.push(*this);
-    timers_ = &timers;
-}
-
-void blocked_waiter::disarm() noexcept
-{
-    if (timers_->erase(*this))
-        return;
-    // It has expired, and is about to leave.
-    spin_while([this] { return !left_.load(std::memory_order_acquire); });
-}
-
-bool blocked_waiter::end_wait(chan_result why) noexcept
-{
-    std::lock_guard guard(core_.lock);
-    if (why == chan_result::timed_out)
-        passed_ = true;
-    if (!chan_waiter::queued())
-        return false;
-    leave_queue();
-    result = why;
-    return true;
-}
-
-chan_result blocked_waiter::wait(chan_core::queue& q, wait_reason why) noexcept
-{
-    if (fiber) {
-        if (passed_) {
-            core_.lock.unlock();
-            return chan_result::timed_out;
-        }
-        return park_in(q, core_, *this, *this, why);
-    }
-    waiter thread;
-    thread_ = &thread;
-    resume = [](chan_waiter& w) noexcept {
-        static_cast<blocked_waiter&>(w).thread_->wake();
-    };
-    q.push_back(*this);
-    core_.lock.unlock();
-    if (!thread.wait_until(deadline_) && !end_wait(chan_result::timed_out))
-        thread.wait(why); // taken out just now: the wake-up is on its way
-    return result;
 }
 
 // --- a nil channel -----------------------------------------------------------------------
@@ -194,9 +99,10 @@ struct nobodys final : chan_core {
 chan_result wait_for_nothing(fiber_record* self, time_point deadline)
 {
     nobodys nil;
-    blocked_waiter w(nil, nullptr, self, deadline);
+    blocked_waiter<chan_waiter> w(nil.lock, self, deadline);
     nil.lock.lock();
-    return w.wait(nil.receivers(), wait_reason::nil_channel);
+    nil.receivers().push_back(w);
+    return w.wait(wait_reason::nil_channel);
 }
 
 // --- how it ended ------------------------------------------------------------------------

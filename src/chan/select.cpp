@@ -136,7 +136,7 @@ select_case_base* select_wait::try_now()
 }
 
 void select_wait::set_owner(
-    fiber_record* self, void (*resume)(chan_waiter&) noexcept) noexcept
+    fiber_record* self, void (*resume)(queued_waiter&) noexcept) noexcept
 {
     owner_.fiber = self;
     owner_.resume = resume;
@@ -160,7 +160,7 @@ select_case_base* select_wait::enroll()
         scope_exit undo([&] {
             unlock_all();
             if (wake)
-                chan_core::wake(*wake);
+                wake->wake();
             disarm_all();
         });
         for (std::size_t i = 0; i != ordered_ && !done; ++i) {
@@ -294,7 +294,7 @@ select_case_base* wait_in_fiber(select_wait& wait, fiber_record& self, bool stop
 select_case_base* wait_on_thread(select_wait& wait)
 {
     waiter thread;
-    wait.set_owner(nullptr, [](chan_waiter& w) noexcept {
+    wait.set_owner(nullptr, [](queued_waiter& w) noexcept {
         static_cast<waiter*>(select_wait::of(w).owner_data)->wake();
     });
     wait.owner_data = &thread;
@@ -407,8 +407,7 @@ void select_stop_case::arm(select_wait& w)
 
 bool select_stop_case::is_own_stop(fiber_record const& self) const
 {
-    auto const* const source = self.source.load(std::memory_order_relaxed);
-    return source && source->get_token() == token_;
+    return is_stop_of(self, token_);
 }
 
 } // namespace spindle::detail

@@ -17,6 +17,7 @@
 #include <boost/assert.hpp>
 #include <boost/fiber/scheduler.hpp>
 
+#include <thread>
 
 namespace spindle::detail {
 
@@ -104,6 +105,16 @@ void ready(fiber_record& g, lane where) noexcept
         home.put_next(*p, g);
     else
         home.put_last(*p, g);
+}
+
+bool worth_spinning() noexcept
+{
+    static auto const cores = std::thread::hardware_concurrency();
+    if (cores == 1)
+        return false;
+    auto* const m = machine::current();
+    auto* const p = m ? m->held() : nullptr;
+    return !p || (p->owner.processor_count() > 1 && p->empty_hint());
 }
 
 // --- hooks ------------------------------------------------------------------------

@@ -106,6 +106,12 @@ std::stop_token stop_token_of(fiber_record& self)
     return s->get_token();
 }
 
+bool is_stop_of(fiber_record const& self, std::stop_token const& token) noexcept
+{
+    auto const* const source = self.source.load(std::memory_order_relaxed); // ours to write
+    return source && source->get_token() == token;
+}
+
 void throw_stopped(fiber_record& self)
 {
     yield(self);

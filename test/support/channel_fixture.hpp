@@ -12,19 +12,16 @@
 #define SPINDLE_TEST_SUPPORT_CHANNEL_FIXTURE_HPP
 
 #include <spindle/chan/channel.hpp>
-#include <spindle/this_fiber.hpp>
 
 #include <support/asio_fixture.hpp>
+#include <support/waiting.hpp>
 
 #include <spindle/detail/chan/handle.hpp>
-#include <spindle/detail/fiber/record.hpp>
 
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <thread>
 #include <utility>
 
 namespace spindle_test {
@@ -45,41 +42,6 @@ std::size_t senders_of(View const& ch)
     auto& s = *spindle::detail::channel_access::handle(ch).state();
     std::lock_guard guard(s.lock);
     return s.senders().size();
-}
-
-// Fibers of the process that wait for that.
-inline std::size_t fibers_in(spindle::detail::wait_reason why)
-{
-    using namespace spindle::detail;
-    struct {
-        wait_reason why;
-        std::size_t n = 0;
-    } found{why};
-    for_each_record(
-        [](fiber_record& g, void* p) {
-            auto& f = *static_cast<decltype(found)*>(p);
-            f.n += g.state.load(std::memory_order_relaxed) == fiber_state::waiting
-                && g.reason.load(std::memory_order_relaxed) == f.why;
-        },
-        &found);
-    return found.n;
-}
-
-// Lets others run until the condition holds; false: it has not, for long. In a
-// fiber and on a plain thread.
-template <class Condition>
-[[nodiscard]] bool until(Condition condition)
-{
-    auto const end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!condition()) {
-        if (std::chrono::steady_clock::now() > end)
-            return false;
-        if (spindle::this_fiber::is_fiber())
-            spindle::this_fiber::yield();
-        else
-            std::this_thread::yield();
-    }
-    return true;
 }
 
 // --- values ---------------------------------------------------------------------------

@@ -11,6 +11,7 @@
 #define SPINDLE_DETAIL_BASE_CLOCK_HPP
 
 #include <chrono>
+#include <type_traits>
 
 namespace spindle::detail {
 
@@ -38,6 +39,23 @@ time_point deadline_after(std::chrono::duration<Rep, Period> const& d)
     auto const start = now();
     auto const length = at_least(d);
     return length < time_point::max() - start ? start + length : time_point::max();
+}
+
+// try_until(t) up to a deadline of any clock: it says whether it had what it waits
+// for by the time t of ours. Clocks that can be set are asked again.
+template <class Clock, class Duration, class TryUntil>
+bool wait_until_deadline(
+    std::chrono::time_point<Clock, Duration> const& deadline, TryUntil try_until)
+{
+    if constexpr (std::is_same_v<std::chrono::time_point<Clock, Duration>, time_point>) {
+        return try_until(deadline);
+    } else {
+        do {
+            if (try_until(deadline_after(deadline - Clock::now())))
+                return true;
+        } while (Clock::now() < deadline);
+        return false;
+    }
 }
 
 } // namespace spindle::detail

@@ -11,14 +11,13 @@
 #define SPINDLE_DETAIL_CHAN_ASYNC_HPP
 
 #include <spindle/config.hpp>
-#include <spindle/detail/asio/pending.hpp>
 #include <spindle/detail/base/scope_exit.hpp>
 #include <spindle/detail/chan/handle.hpp>
+#include <spindle/detail/sync/queued_operation.hpp>
 #include <spindle/error.hpp>
 
 #include <boost/asio/async_result.hpp>
 
-#include <mutex>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -26,21 +25,16 @@
 
 namespace spindle::detail {
 
-// Who may touch what
-//
-//   The initiation until it queues the waiter; then whoever takes the waiter out
-//   of the channel's queue, under its lock: a peer, close(), the cancellation
-//   slot, the end of the last handle, the end of the execution context. That one
-//   alone completes or discards it. The operation keeps the channel's memory, but
-//   is no handle.
+// Beside those that may complete any queued operation: close(), and the end of
+// the last handle. The operation keeps the channel's memory, but is no handle.
 template <class Operation, class State, class Handler>
-class channel_operation : public async_operation<Operation, Handler>, public chan_waiter {
+class channel_operation : public queued_operation<Operation, chan_waiter, Handler> {
+    using base = queued_operation<Operation, chan_waiter, Handler>;
+
 protected:
-    channel_operation(Handler&& handler, State& s)
-        : async_operation<Operation, Handler>(std::move(handler)), state_(s)
+    channel_operation(Handler&& handler, State& s) : base(std::move(handler), s.lock), state_(s)
     {
         state_.add_reference();
-        this->resume = [](chan_waiter& w) noexcept { static_cast<Operation&>(w).complete(); };
     }
 
     ~channel_operation() { state_.drop_reference(); }
@@ -49,43 +43,20 @@ protected:
     template <class Attempt>
     void start(chan_core::queue& q, bool nil, Attempt attempt)
     {
-        try {
-            this->prepare([this] {
-                if (withdraw()) {
-                    this->result = chan_result::aborted;
-                    this->complete();
-                }
-            });
+        base::start([&] {
             chan_section section(state_);
             if (!nil)
                 this->result = attempt(section.wake);
-            if (this->result == chan_result::waiting) {
-                q.push_back(*this);
-                return; // *this may be complete as soon as the lock is released
-            }
-        } catch (...) {
-            this->take_back();
-            this->discard();
-            throw;
-        }
-        this->complete_immediately();
-    }
-
-    // Any thread. False: somebody has taken it out of its queue.
-    bool withdraw() noexcept
-    {
-        std::lock_guard guard(state_.lock);
-        if (!this->queued())
-            return false;
-        this->leave_queue();
-        return true;
+            if (this->result != chan_result::waiting)
+                return false;
+            q.push_back(*this);
+            return true; // *this may be complete as soon as the lock is released
+        });
     }
 
     State& state() const noexcept { return state_; }
 
 private:
-    friend class async_operation<Operation, Handler>;
-
     State& state_;
 };
 

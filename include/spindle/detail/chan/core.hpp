@@ -16,12 +16,9 @@
 #include <spindle/detail/base/clock.hpp>
 #include <spindle/detail/base/biased_lock.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
-#include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/record.hpp>
-#include <spindle/detail/fiber/stop.hpp>
-#include <spindle/detail/time/timer_queue.hpp>
+#include <spindle/detail/sync/wait_queue.hpp>
 
-#include <boost/assert.hpp>
 #include <boost/intrusive/list.hpp>
 
 #include <cstddef>
@@ -31,14 +28,7 @@
 
 namespace spindle::detail {
 
-enum class chan_result : std::uint8_t {
-    waiting,   // not yet
-    done,      // the value has changed hands
-    closed,    // the channel was closed; to a receiver: and is empty
-    aborted,   // the fiber was asked to stop, the operation was cancelled
-    timed_out,
-    again,     // in a select: moving the value threw, in the other's hands
-};
+using chan_result = wait_result;
 
 // Who of several may end one wait: a wait that is in more than one queue, or
 // that something else than a channel can end, is claimed once.
@@ -94,29 +84,13 @@ private:
     atomic<std::uint32_t> word_{enrolling};
 };
 
-using chan_hook = boost::intrusive::list_base_hook<
-    boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
-
-// Somebody in a channel's queue: a fiber that has parked, a thread that blocks,
-// an asynchronous operation, or one case of a select.
-struct chan_waiter : chan_hook {
-    chan_waiter() = default;
-    chan_waiter(chan_waiter const&) = delete;
-    chan_waiter& operator=(chan_waiter const&) = delete;
-    ~chan_waiter() { BOOST_ASSERT(!queued()); }
-
-    // The holder of the channel's lock.
-    bool queued() const noexcept { return chan_hook::is_linked(); }
-    void leave_queue() noexcept { chan_hook::unlink(); }
-
-    fiber_record* fiber = nullptr;                     // who to ready; null: resume() is called
-    void (*resume)(chan_waiter&) noexcept = nullptr;   // with nothing held
+// Somebody in a channel's queue: who waits in that channel alone, or one case of
+// a select.
+struct chan_waiter : queued_waiter {
     claim_word* claim = nullptr;                       // null: it waits in this queue alone
     std::uint32_t index = 0;                           // of the case
-    chan_result result = chan_result::waiting;
     bool copies = false;                               // a sender: slot is a T const*
     void* slot = nullptr;                              // a sender's T, a receiver's optional<T>
-    void* context = nullptr;                           // for resume()
     chan_waiter* next_woken = nullptr;                 // of those that close() wakes
 };
 
@@ -146,16 +120,7 @@ struct chan_waiter : chan_hook {
 //
 // Why it is correct
 //
-//   P  A fiber that must wait queues itself and parks with the lock held; the
-//      commit, on the next stack, releases it (Go's gopark with unlockf). So
-//      whoever finds the fiber in a queue finds it parked, its registers saved,
-//      and readies it with no word to agree on. The lock is held over one switch,
-//      in which nothing is run that could want it: picking takes the locks of the
-//      run queues, and those are leaves.
-//   S  A stop, and a deadline, take the lock and look whether the waiter is still
-//      queued: they are two more of those that I4 is about. The frame outlives
-//      them: unhook_wait() waits for a stopper that is inside, and a deadline that
-//      could not be taken back is waited for.
+//   A wait in one queue: wait_queue.hpp.
 //   T  A wait in several queues is claimed: claim_word, and select.hpp.
 //
 //   Moves of T run under the lock, which is why they must neither park nor use
@@ -167,15 +132,13 @@ struct chan_waiter : chan_hook {
 //   A lock-free ring: it costs read-modify-writes as well, where this lock is one
 //   and is held for a few instructions; and select needs a lock over several
 //   channels.
-//   A word in each waiter (waiter.hpp), so that the lock is released before the
-//   switch: two read-modify-writes more for each wait.
 //
 // Evidence
 //
 //   test/chan/channel.cpp, test/chan/go_rules.cpp, test/stress/channels.cpp
 class SPINDLE_DECL chan_core {
 public:
-    using queue = boost::intrusive::list<chan_waiter, boost::intrusive::constant_time_size<false>>;
+    using queue = wait_queue_of<chan_waiter>;
 
     explicit chan_core(std::size_t capacity) noexcept : capacity_(capacity) {}
     chan_core(chan_core const&) = delete;
@@ -227,15 +190,6 @@ public:
         return nullptr;
     }
 
-    // With nothing held. Its owner goes on.
-    static void wake(chan_waiter& w) noexcept
-    {
-        if (w.fiber) [[likely]]
-            ready(*w.fiber);
-        else
-            w.resume(w);
-    }
-
     // With the lock held, which it releases. Waits in `q`, a fiber or (self null)
     // the calling thread, until somebody takes it out.
     [[nodiscard]] chan_result wait(
@@ -279,7 +233,7 @@ public:
     {
         std::exchange(core_, nullptr)->lock.unlock();
         if (wake)
-            chan_core::wake(*wake);
+            wake->wake();
     }
 
     // Somebody else releases it.
@@ -289,45 +243,6 @@ public:
 
 private:
     chan_core* core_;
-};
-
-class waiter;
-
-// A fiber or a thread that waits in one channel, until a deadline. Where there is
-// one, it is made with nothing held, before the attempt after which it would wait.
-class blocked_waiter final : public chan_waiter, public stop_hook, timer_entry {
-public:
-    // `self` null: a thread. Throws bad_alloc if there is a deadline; max() is none.
-    blocked_waiter(chan_core& c, void* s, fiber_record* self, time_point deadline)
-        : stop_hook{&stop_now}, core_(c), deadline_(deadline)
-    {
-        slot = s;
-        fiber = self;
-        if (self && deadline != time_point::max())
-            arm();
-    }
-
-    ~blocked_waiter()
-    {
-        if (timers_)
-            disarm();
-    }
-
-    // With the lock held, which it releases. As chan_core::wait().
-    [[nodiscard]] SPINDLE_DECL chan_result wait(chan_core::queue& q, wait_reason why) noexcept;
-
-private:
-    static SPINDLE_DECL void stop_now(stop_hook& h) noexcept;
-    SPINDLE_DECL void arm();
-    SPINDLE_DECL void disarm() noexcept;
-    bool end_wait(chan_result why) noexcept;
-
-    chan_core& core_;
-    timer_queue* timers_ = nullptr;     // null: a thread waits, or the deadline is never
-    waiter* thread_ = nullptr;
-    time_point const deadline_;
-    bool passed_ = false;               // under the lock
-    atomic<bool> left_{false};          // the timer has; set last
 };
 
 // Waits until the fiber is asked to stop, or until the deadline.

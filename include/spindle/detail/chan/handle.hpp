@@ -12,6 +12,7 @@
 
 #include <spindle/config.hpp>
 #include <spindle/detail/chan/state.hpp>
+#include <spindle/detail/fiber/stop.hpp>
 #include <spindle/error.hpp>
 
 #include <cstddef>

@@ -147,7 +147,7 @@ public:
 
     // With nothing held. Who goes on when a case is claimed: a fiber, or (null)
     // whoever `resume` wakes.
-    void set_owner(fiber_record* self, void (*resume)(chan_waiter&) noexcept) noexcept;
+    void set_owner(fiber_record* self, void (*resume)(queued_waiter&) noexcept) noexcept;
 
     // Arms the events, then locks and tries once more. A case: done; nothing is
     // held or queued, and the events are disarmed. Else nullptr: all is queued,
@@ -176,7 +176,7 @@ public:
 
     // As claim_and_wake(), in two steps: wake() if claim_for() says `parked`.
     claim_word::claim claim_for(std::uint32_t by) noexcept { return claim_.try_claim(by); }
-    void wake() noexcept { chan_core::wake(owner_); }
+    void wake() noexcept { owner_.wake(); }
     fiber_record* fiber() const noexcept { return owner_.fiber; }
 
     std::uint32_t winner() const noexcept { return claim_.winner(); }
@@ -185,7 +185,7 @@ public:
 
     // For the resume function of an owner that is no fiber: the select of a case's
     // waiter, or of the owner's own.
-    static select_wait& of(chan_waiter& w) noexcept
+    static select_wait& of(queued_waiter& w) noexcept
     {
         return *static_cast<select_wait*>(w.context);
     }

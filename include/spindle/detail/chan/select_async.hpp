@@ -201,7 +201,7 @@ public:
           wait_(all_, order_.data(), locks_.data())
     {
         wait_.owner_data = this;
-        wait_.set_owner(nullptr, [](chan_waiter& w) noexcept {
+        wait_.set_owner(nullptr, [](queued_waiter& w) noexcept {
             static_cast<select_operation*>(select_wait::of(w).owner_data)->complete();
         });
     }

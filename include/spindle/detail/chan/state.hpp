@@ -125,13 +125,15 @@ public:
             return at_once;
         if (deadline <= now())
             return chan_result::timed_out;
-        blocked_waiter waiter(*this, &v, self, deadline);
+        blocked_waiter<chan_waiter> waiter(lock, self, deadline);
+        waiter.slot = &v;
         chan_section section(*this);
         auto const result = put(std::move(v), section.wake);
         if (result != chan_result::waiting)
             return result;
         section.hand_over();
-        return waiter.wait(senders_, wait_reason::send);
+        senders_.push_back(waiter);
+        return waiter.wait(wait_reason::send);
     }
 
     chan_result receive_until(std::optional<T>& out, fiber_record* self, time_point deadline)
@@ -140,13 +142,15 @@ public:
             return at_once;
         if (deadline <= now())
             return chan_result::timed_out;
-        blocked_waiter waiter(*this, &out, self, deadline);
+        blocked_waiter<chan_waiter> waiter(lock, self, deadline);
+        waiter.slot = &out;
         chan_section section(*this);
         auto const result = get(out, section.wake);
         if (result != chan_result::waiting)
             return result;
         section.hand_over();
-        return waiter.wait(receivers_, wait_reason::receive);
+        receivers_.push_back(waiter);
+        return waiter.wait(wait_reason::receive);
     }
 
 protected:

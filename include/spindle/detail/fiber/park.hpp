@@ -42,6 +42,10 @@ enum class lane {
 // scheduler's global queue; a bound one to its executor.
 SPINDLE_DECL void ready(fiber_record& g, lane where = lane::next) noexcept;
 
+// Any thread. Whether to wait for another one by spinning: it has a core of its
+// own, and nothing else is queued to run here meanwhile.
+[[nodiscard]] SPINDLE_DECL bool worth_spinning() noexcept;
+
 } // namespace spindle::detail
 
 #endif // SPINDLE_DETAIL_FIBER_PARK_HPP

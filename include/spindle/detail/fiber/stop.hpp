@@ -134,6 +134,10 @@ SPINDLE_DECL void end_life(fiber_record& self) noexcept;
 // The fiber only. Its stop as a std::stop_token; made on first use.
 [[nodiscard]] SPINDLE_DECL std::stop_token stop_token_of(fiber_record& self);
 
+// The fiber only. Whether that token is its stop's.
+[[nodiscard]] SPINDLE_DECL bool is_stop_of(
+    fiber_record const& self, std::stop_token const& token) noexcept;
+
 // The fiber only. Throws operation_aborted, after a yield: a loop that goes on
 // trying must not keep the thread.
 [[noreturn]] SPINDLE_DECL void throw_stopped(fiber_record& self);

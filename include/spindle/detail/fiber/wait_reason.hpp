@@ -32,6 +32,9 @@ enum class wait_reason : std::uint8_t {
     receive,    // channel::receive
     select,     // select
     nil_channel, // a nil channel: never ready
+    mutex,      // mutex, timed_mutex, recursive_mutex: lock
+    shared_mutex, // shared_mutex: lock, lock_shared
+    condition_variable, // condition_variable::wait
     stock,      // a primitive of Boost.Fiber's own
 };
 
@@ -71,6 +74,12 @@ inline char const* to_string(wait_reason r) noexcept
         return "select";
     case wait_reason::nil_channel:
         return "a nil channel";
+    case wait_reason::mutex:
+        return "mutex lock";
+    case wait_reason::shared_mutex:
+        return "shared_mutex lock";
+    case wait_reason::condition_variable:
+        return "condition_variable wait";
     case wait_reason::stock:
         return "boost.fiber primitive";
     }

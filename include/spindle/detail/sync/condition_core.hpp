@@ -1,0 +1,93 @@
+//
+// spindle/detail/sync/condition_core.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// The part of a condition variable that does not depend on the mutex.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_DETAIL_SYNC_CONDITION_CORE_HPP
+#define SPINDLE_DETAIL_SYNC_CONDITION_CORE_HPP
+
+#include <spindle/config.hpp>
+#include <spindle/detail/base/atomic.hpp>
+#include <spindle/detail/base/clock.hpp>
+#include <spindle/detail/base/biased_lock.hpp>
+#include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/sync/wait_queue.hpp>
+
+#include <cstddef>
+#include <stop_token>
+
+namespace spindle::detail {
+
+// Who may touch what
+//
+//   queue_    whoever holds lock_
+//   inside_   whoever waits, on its way in and out; the destructor
+//
+// Why it is correct
+//
+//   Q  A waiter is in the queue before it unlocks the mutex, so who changes what
+//      it waits for below the mutex, and then notifies, finds it. It parks after
+//      that: whoever took it out before owes no wake-up (wait_queue.hpp, E).
+//   D  Who was notified may still be on its way out when the variable goes: the
+//      destructor waits until it has left, which it does before it locks the
+//      mutex, since the destructor may be called below that.
+//   T  A stop_callback notifies all, after the token says stop_requested(). A
+//      waiter looks at the token below lock_, in the queue: it sees the stop, or
+//      the callback finds it.
+//
+// Not done, and why
+//
+//   Moving those that notify_all() wakes to the mutex's queue, so that they do not
+//   all run at once to find it locked: it would have to know the mutex of each.
+//
+// Evidence: test/sync/condition_variable.cpp
+class SPINDLE_DECL condition_core {
+public:
+    condition_core() noexcept = default;
+    condition_core(condition_core const&) = delete;
+    condition_core& operator=(condition_core const&) = delete;
+    ~condition_core();
+
+    void notify_one() noexcept;
+    void notify_all() noexcept;
+
+private:
+    friend class condition_wait;
+
+    biased_lock lock_; // above the locks of run queues and timers
+    wait_queue queue_;
+    atomic<std::size_t> inside_{0};
+};
+
+// One wait: in the queue from its construction on.
+class SPINDLE_DECL condition_wait {
+public:
+    // Below the mutex. Throws not_in_fiber where the caller must not wait.
+    condition_wait(condition_core& c, time_point deadline);
+    condition_wait(condition_wait const&) = delete;
+    condition_wait& operator=(condition_wait const&) = delete;
+    ~condition_wait();
+
+    // Once the mutex was unlocked. `done` also where the token was asked to stop.
+    wait_result wait(std::stop_token const& token) noexcept;
+
+private:
+    // Around the waiter's life.
+    struct presence {
+        explicit presence(condition_core& c) noexcept;
+        ~presence();
+
+        condition_core& core;
+    };
+
+    presence inside_;
+    blocked_waiter<> waiter_;
+};
+
+} // namespace spindle::detail
+
+#endif // SPINDLE_DETAIL_SYNC_CONDITION_CORE_HPP

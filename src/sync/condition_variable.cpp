@@ -1,0 +1,111 @@
+//
+// sync/condition_variable.cpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/sync/condition_core.hpp>
+
+#include <spindle/detail/base/fatal.hpp>
+#include <spindle/detail/fiber/park.hpp>
+#include <spindle/detail/fiber/stop.hpp>
+
+#include <mutex>
+#include <thread>
+
+namespace spindle::detail {
+
+condition_core::~condition_core()
+{
+    {
+        std::lock_guard guard(lock_);
+        if (!queue_.empty())
+            fatal("a condition_variable was destroyed while somebody waited for it");
+    }
+    while (inside_.load(std::memory_order_acquire) != 0) { // D
+        if (auto* const self = current_fiber())
+            yield(*self);
+        else
+            std::this_thread::yield();
+    }
+}
+
+void condition_core::notify_one() noexcept
+{
+    queued_waiter* w;
+    {
+        std::lock_guard guard(lock_);
+        if (queue_.empty())
+            return;
+        w = &queue_.front();
+        queue_.pop_front();
+        w->result = wait_result::done;
+        if (!w->parked)
+            return;
+    }
+    w->wake();
+}
+
+void condition_core::notify_all() noexcept
+{
+    wait_queue owed;
+    {
+        std::lock_guard guard(lock_);
+        while (!queue_.empty()) {
+            auto& w = queue_.front();
+            queue_.pop_front();
+            w.result = wait_result::done;
+            if (w.parked)
+                owed.push_back(w);
+        }
+    }
+    wake_all(owed);
+}
+
+condition_wait::presence::presence(condition_core& c) noexcept : core(c)
+{
+    core.inside_.fetch_add(1, std::memory_order_relaxed);
+}
+
+condition_wait::presence::~presence()
+{
+    core.inside_.fetch_sub(1, std::memory_order_release); // D
+}
+
+condition_wait::condition_wait(condition_core& c, time_point deadline)
+    : inside_(c), waiter_(c.lock_, waiting_fiber(), deadline)
+{
+    std::lock_guard guard(c.lock_);
+    c.queue_.push_back(waiter_); // Q
+}
+
+condition_wait::~condition_wait()
+{
+    std::lock_guard guard(inside_.core.lock_);
+    if (waiter_.may_leave())
+        waiter_.leave_queue(); // unlocking the mutex threw
+}
+
+wait_result condition_wait::wait(std::stop_token const& token) noexcept
+{
+    auto& lock = inside_.core.lock_;
+    lock.lock();
+    if (waiter_.result == wait_result::waiting) {
+        if (!token.stop_requested()) { // T
+            auto* const self = waiter_.fiber;
+            auto const own = self && is_stop_of(*self, token);
+            auto const result = waiter_.wait(
+                wait_reason::condition_variable, own ? cancellable::no : cancellable::yes);
+            if (result == wait_result::aborted)
+                yield(*self); // a loop that goes on trying must not keep the thread
+            return result;
+        }
+        waiter_.leave_queue();
+    }
+    lock.unlock();
+    return wait_result::done;
+}
+
+} // namespace spindle::detail

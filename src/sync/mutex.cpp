@@ -1,0 +1,209 @@
+//
+// sync/mutex.cpp
+// ~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/sync/mutex.hpp>
+
+#include <spindle/detail/base/cpu_relax.hpp>
+#include <spindle/detail/base/fatal.hpp>
+#include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/park.hpp>
+#include <spindle/detail/fiber/stop.hpp>
+#include <spindle/error.hpp>
+
+#include <mutex>
+
+namespace spindle {
+
+namespace detail {
+
+namespace {
+
+// A section that is shorter than this is not worth a switch.
+constexpr int spins = 4, pauses = 30;
+
+} // namespace
+
+void mutex_core::lock_slow()
+{
+    if (try_lock())
+        return;
+    (void)wait_for_lock(waiting_fiber(), time_point::max(), cancellable::no);
+}
+
+bool mutex_core::lock_until_slow(time_point deadline)
+{
+    if (try_lock())
+        return true;
+    auto* const self = waiting_fiber();
+    if (self && stop_seen(*self))
+        throw_stopped(*self);
+    auto const result = wait_for_lock(self, deadline, cancellable::yes);
+    if (result == wait_result::aborted)
+        throw_stopped(*self);
+    return result == wait_result::done;
+}
+
+wait_result mutex_core::wait_for_lock(fiber_record* self, time_point deadline, cancellable c)
+{
+    if (spin(0))
+        return wait_result::done;
+    blocked_waiter<mutex_waiter> w(lock_, self, deadline);
+    for (word_type mine = 0;;) {
+        lock_.lock();
+        if (take_or_announce(mine)) {
+            lock_.unlock();
+            return wait_result::done;
+        }
+        if (mine == 0) {
+            queue_.push_back(w);
+        } else {
+            w.entitled = true; // I3
+            queue_.push_front(w);
+        }
+        auto const result = w.wait(wait_reason::mutex, c);
+        if (result != wait_result::done || w.owns)
+            return result;
+        mine = woken;
+        if (spin(mine))
+            return wait_result::done;
+    }
+}
+
+// `mine`: the flag that taking the mutex clears.
+bool mutex_core::spin(word_type mine) noexcept
+{
+    auto word = word_.load(std::memory_order_relaxed);
+    for (int i = 0;;) {
+        if ((word & locked) == 0) {
+            if (take(word, (word & ~mine) | locked)) // W
+                return true;
+            continue;
+        }
+        if (i++ == spins || !worth_spinning())
+            return false;
+        for (int k = 0; k != pauses; ++k)
+            relax_cpu();
+        word = word_.load(std::memory_order_relaxed);
+    }
+}
+
+// With lock_ held. True: taken. False: `waiting` is set, and its owner will see it.
+bool mutex_core::take_or_announce(word_type mine) noexcept
+{
+    auto word = word_.load(std::memory_order_relaxed);
+    for (;;) {
+        auto const to = (word & ~mine) | ((word & locked) == 0 ? locked : waiting);
+        if (take(word, to)) // Q, W
+            return (word & locked) == 0;
+    }
+}
+
+bool mutex_core::lock_or_queue(mutex_waiter& w) noexcept
+{
+    std::lock_guard guard(lock_);
+    if (take_or_announce(0))
+        return true;
+    w.entitled = true;
+    queue_.push_back(w);
+    return false;
+}
+
+void mutex_core::unlock_slow(word_type word) noexcept
+{
+    for (;;) {
+        if ((word & locked) == 0)
+            fatal("a mutex was unlocked that nobody has locked");
+        if ((word & waiting) == 0 || (word & woken) != 0) {
+            if (word_.compare_exchange_weak(
+                    word, word & ~locked, std::memory_order_release, std::memory_order_relaxed))
+                return;
+            continue;
+        }
+        lock_.lock();
+        if (!queue_.empty())
+            break;
+        word_.fetch_and(~waiting, std::memory_order_relaxed); // L
+        lock_.unlock();                                       // D
+        word = word_.load(std::memory_order_relaxed);
+    }
+    // Locked, `waiting`, not `woken`: nobody but the owner changes the word now.
+    auto& w = queue_.front();
+    queue_.pop_front();
+    w.result = wait_result::done;
+    w.owns = w.entitled;
+    auto const rest = queue_.empty() ? 0 : waiting;
+    word_.store(rest | (w.owns ? locked : woken), std::memory_order_release); // I2
+    lock_.unlock();                                                           // D
+    w.wake();
+}
+
+void mutex_core::destroyed_in_use() noexcept
+{
+    fatal("a mutex was destroyed while somebody owned it or waited for it");
+}
+
+} // namespace detail
+
+// --- recursive_mutex -----------------------------------------------------------------------
+
+namespace {
+
+// The fiber that calls, or its thread.
+SPINDLE_NOINLINE void const* whoever_calls() noexcept
+{
+    static thread_local char thread;
+    asm volatile("");
+    void const* const fiber = detail::current_fiber();
+    return fiber ? fiber : &thread;
+}
+
+} // namespace
+
+bool recursive_mutex::enter_again() noexcept
+{
+    if (owner_.load(std::memory_order_relaxed) != whoever_calls())
+        return false;
+    ++depth_;
+    return true;
+}
+
+void recursive_mutex::lock()
+{
+    if (enter_again())
+        return;
+    core_.lock();
+    enter();
+}
+
+bool recursive_mutex::try_lock() noexcept
+{
+    if (enter_again())
+        return true;
+    if (!core_.try_lock())
+        return false;
+    enter();
+    return true;
+}
+
+void recursive_mutex::enter() noexcept
+{
+    owner_.store(whoever_calls(), std::memory_order_relaxed);
+    depth_ = 1;
+}
+
+void recursive_mutex::unlock() noexcept
+{
+    if (owner_.load(std::memory_order_relaxed) != whoever_calls())
+        detail::fatal("a recursive_mutex was unlocked by one who does not own it");
+    if (--depth_ != 0)
+        return;
+    owner_.store(nullptr, std::memory_order_relaxed);
+    core_.unlock();
+}
+
+} // namespace spindle

@@ -1,0 +1,301 @@
+//
+// sync/shared_mutex.cpp
+// ~~~~~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#define BOOST_TEST_MODULE sync.shared_mutex
+#include <spindle/sync/shared_mutex.hpp>
+
+#include <spindle/fiber.hpp>
+#include <spindle/sync/wait_group.hpp>
+#include <spindle/this_fiber.hpp>
+
+#include <support/child.hpp>
+#include <support/fixture.hpp>
+#include <support/hop.hpp>
+#include <support/waiting.hpp>
+
+#include <boost/asio/post.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <functional>
+#include <mutex>
+#include <shared_mutex>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using spindle::shared_mutex;
+using spindle_test::over_processors;
+using spindle_test::until;
+
+constexpr auto locking = spindle::detail::wait_reason::shared_mutex;
+
+bool waiting(std::size_t n)
+{
+    return until([n] { return spindle_test::fibers_in(locking) == n; });
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(readers_share_it_and_a_writer_does_not)
+{
+    over_processors([] {
+        shared_mutex m;
+        m.lock_shared();
+        BOOST_TEST(m.try_lock_shared());
+        BOOST_TEST(!m.try_lock());
+        m.unlock_shared();
+        BOOST_TEST(!m.try_lock());
+        m.unlock_shared();
+        BOOST_TEST(m.try_lock());
+        BOOST_TEST(!m.try_lock());
+        BOOST_TEST(!m.try_lock_shared());
+        m.unlock();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(works_with_the_locks_of_std)
+{
+    over_processors([] {
+        shared_mutex m;
+        {
+            std::shared_lock const one(m), two(m);
+            BOOST_TEST(!std::unique_lock(m, std::try_to_lock).owns_lock());
+        }
+        std::unique_lock const lock(m);
+        BOOST_TEST(!std::shared_lock(m, std::try_to_lock).owns_lock());
+    });
+}
+
+// Go's TestParallelReaders.
+BOOST_AUTO_TEST_CASE(readers_are_inside_at_the_same_time)
+{
+    over_processors([] {
+        shared_mutex m;
+        std::atomic<int> inside{0}, together{0};
+        spindle::wait_group all;
+        for (int i = 0; i != 10; ++i)
+            all.go([&] {
+                std::shared_lock const lock(m);
+                ++inside;
+                together += until([&] { return inside == 10; });
+            });
+        all.wait();
+        BOOST_TEST(together == 10);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_writer_that_waits_stops_new_readers_and_then_lets_all_in)
+{
+    over_processors([] {
+        shared_mutex m;
+        bool written = false;
+        std::atomic<int> read{0};
+        m.lock_shared();
+        auto writer = spindle::spawn([&] {
+            std::unique_lock const lock(m);
+            written = true;
+        });
+        BOOST_REQUIRE(waiting(1));
+        BOOST_TEST(!m.try_lock_shared());
+        spindle::wait_group readers;
+        for (int i = 0; i != 5; ++i)
+            readers.go([&] {
+                std::shared_lock const lock(m);
+                read += written;
+            });
+        BOOST_REQUIRE(waiting(6));
+        BOOST_TEST(read == 0);
+        m.unlock_shared();
+        writer.join();
+        readers.wait();
+        BOOST_TEST(read == 5);
+    });
+}
+
+// Writer, readers, writer, readers: each writer waits for the readers that came
+// before it was its turn, and for no more.
+BOOST_AUTO_TEST_CASE(writers_and_batches_of_readers_take_turns)
+{
+    over_processors([] {
+        shared_mutex m;
+        std::vector<char> order; // by writers alone, and by readers under another lock
+        std::mutex readers_only;
+        spindle::wait_group all;
+        auto const write = [&] {
+            std::unique_lock const lock(m);
+            order.push_back('w');
+        };
+        auto const read = [&] {
+            std::shared_lock const lock(m);
+            std::lock_guard const guard(readers_only);
+            order.push_back('r');
+        };
+        m.lock();
+        std::size_t n = 0;
+        for (auto const who : {'w', 'r', 'w', 'r', 'w'}) {
+            if (who == 'w')
+                all.go(write);
+            else
+                all.go(read);
+            BOOST_REQUIRE(waiting(++n));
+        }
+        m.unlock();
+        all.wait();
+        BOOST_TEST((order == std::vector<char>{'r', 'r', 'w', 'w', 'w'}));
+    });
+}
+
+// With readers that come and go all the time a writer waits for those inside, and
+// for none that came after it. What one processor shows exactly, several show by
+// coming to an end.
+BOOST_AUTO_TEST_CASE(a_writer_waits_for_a_bounded_number_of_sections)
+{
+    over_processors([](spindle::scheduler& s) {
+        shared_mutex m;
+        std::atomic<bool> done{false};
+        std::atomic<int> sections{0};
+        spindle::wait_group all;
+        for (int i = 0; i != 6; ++i)
+            all.go([&] {
+                while (!done) {
+                    std::shared_lock const lock(m);
+                    ++sections;
+                    spindle::this_fiber::yield();
+                }
+            });
+        int most = 0;
+        for (int i = 0; i != 100; ++i) {
+            spindle::this_fiber::yield();
+            auto const before = sections.load();
+            std::unique_lock const lock(m);
+            most = std::max(most, sections - before);
+        }
+        done = true;
+        all.wait();
+        if (s.processors() == 1)
+            BOOST_TEST(most <= 6);
+    });
+}
+
+// Go's HammerRWMutex: plain data, sections that yield and move, try_ in between.
+BOOST_AUTO_TEST_CASE(survives_a_hammer)
+{
+    over_processors([] {
+        shared_mutex m;
+        long a = 0, b = 0;
+        std::atomic<long> writes{0}, torn{0};
+        auto const rounds = static_cast<int>(spindle_test::scaled(2000));
+        std::function<void(int)> const reader = [&](int f) {
+            for (int i = 0; i != rounds; ++i) {
+                if (i % 5 != 0)
+                    m.lock_shared();
+                else if (!m.try_lock_shared())
+                    continue;
+                torn += a != b;
+                if (i % 16 == f)
+                    spindle::this_fiber::yield();
+                m.unlock_shared();
+            }
+        };
+        std::function<void(int)> const writer = [&](int f) {
+            for (int i = 0; i != rounds / 4; ++i) {
+                if (i % 5 != 0)
+                    m.lock();
+                else if (!m.try_lock())
+                    continue;
+                ++writes;
+                ++a;
+                if (i % 16 == f)
+                    spindle_test::hop();
+                ++b;
+                m.unlock();
+            }
+        };
+        spindle::wait_group all;
+        for (int f = 0; f != 8; ++f)
+            all.go([&, f] { reader(f); });
+        for (int f = 0; f != 3; ++f)
+            all.go([&, f] { writer(f); });
+        std::thread t([&] {
+            for (int i = 0; i != rounds; ++i) {
+                std::shared_lock const lock(m);
+                torn += a != b;
+            }
+        });
+        all.wait();
+        t.join();
+        BOOST_TEST(torn == 0);
+        BOOST_TEST(a == writes);
+        BOOST_TEST(b == writes);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(locks_are_not_cancellation_points)
+{
+    over_processors([] {
+        shared_mutex m;
+        m.lock();
+        auto w = spindle::spawn([&] { std::unique_lock const lock(m); });
+        auto r = spindle::spawn([&] { std::shared_lock const lock(m); });
+        BOOST_REQUIRE(waiting(2));
+        w.request_stop();
+        r.request_stop();
+        m.unlock();
+        w.join();
+        r.join();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_handler_is_refused_what_it_would_have_to_wait_for)
+{
+    spindle_test::on_scheduler s(2);
+    shared_mutex m;
+    std::atomic<int> refused{0};
+    std::atomic<bool> ran{false};
+    boost::asio::post(s->get_executor(), [&] {
+        std::lock_guard const guard(m);
+        for (auto const& lock : {std::function<void()>([&] { m.lock(); }),
+                                 std::function<void()>([&] { m.lock_shared(); })})
+            try {
+                lock();
+            } catch (spindle::system_error const& e) {
+                refused += e.code() == spindle::errc::not_in_fiber;
+            }
+        ran = true;
+    });
+    BOOST_TEST(spindle_test::eventually([&] { return ran.load(); }));
+    BOOST_TEST(refused == 2);
+}
+
+BOOST_AUTO_TEST_CASE(misuse_ends_the_process_with_a_message)
+{
+    auto const writer = spindle_test::in_child([] {
+        shared_mutex m;
+        m.unlock();
+    });
+    BOOST_TEST(writer.by_signal(SIGABRT));
+    BOOST_TEST(writer.says("no writer has locked"), writer.text);
+    auto const reader = spindle_test::in_child([] {
+        shared_mutex m;
+        m.unlock_shared();
+    });
+    BOOST_TEST(reader.by_signal(SIGABRT));
+    BOOST_TEST(reader.says("no reader has locked"), reader.text);
+    auto const gone = spindle_test::in_child([] {
+        shared_mutex m;
+        m.lock_shared();
+    });
+    BOOST_TEST(gone.by_signal(SIGABRT));
+    BOOST_TEST(gone.says("destroyed"), gone.text);
+}
