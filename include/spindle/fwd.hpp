@@ -30,6 +30,10 @@ class receive_channel;
 template <class T>
 class close_guard;
 class select_case;
+class cancel_handle;
+class cancel_scope;
+template <class T>
+class key;
 
 } // namespace spindle
 

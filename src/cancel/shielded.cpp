@@ -1,0 +1,24 @@
+//
+// cancel/shielded.cpp
+// ~~~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/cancel/shielded.hpp>
+
+#include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/park.hpp>
+#include <spindle/detail/fiber/record.hpp>
+
+namespace spindle::detail {
+
+shield::shield()
+    : state_(scope_state::open_in(fiber_that_may_park(), scope_state::kind::shield))
+{
+}
+
+shield::~shield() { state_->close(current_fiber()); }
+
+} // namespace spindle::detail
