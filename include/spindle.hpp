@@ -25,6 +25,8 @@
 #include <spindle/fiber.hpp>
 #include <spindle/fwd.hpp>
 #include <spindle/go.hpp>
+#include <spindle/group/task_group.hpp>
+#include <spindle/group/worker_pool.hpp>
 #include <spindle/run.hpp>
 #include <spindle/scheduler.hpp>
 #include <spindle/scheduler_options.hpp>

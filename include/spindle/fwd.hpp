@@ -34,6 +34,9 @@ class cancel_handle;
 class cancel_scope;
 template <class T>
 class key;
+class task_group;
+template <class Job>
+class worker_pool;
 
 } // namespace spindle
 

@@ -76,7 +76,10 @@ inline void over_every_step(std::function<void()> const& fn)
             BOOST_TEST_CONTEXT(n << " processors, " << (how == by::scope ? "scope" : "stop"))
             {
                 on_scheduler s(n);
-                s.run([&] { BOOST_TEST(cancel_at_every_step(how, s.get(), fn) > 0u); });
+                auto const hit
+                    = s.run([&] { return cancel_at_every_step(how, s.get(), fn); });
+                if (n == 1) // else it may have been done each time
+                    BOOST_TEST(hit > 0u);
             }
 }
 
