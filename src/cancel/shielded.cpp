@@ -8,6 +8,7 @@
 
 #include <spindle/cancel/shielded.hpp>
 
+#include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/record.hpp>
@@ -19,6 +20,12 @@ shield::shield()
 {
 }
 
-shield::~shield() { state_->close(current_fiber()); }
+shield::~shield()
+{
+    auto& self = *current_fiber();
+    if (self.scope != state_.get())
+        fatal("a cancel_scope that was made in shielded() has outlived it");
+    state_->close(&self);
+}
 
 } // namespace spindle::detail

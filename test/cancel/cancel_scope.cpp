@@ -221,6 +221,24 @@ BOOST_AUTO_TEST_CASE(is_for_fibers)
     });
 }
 
+BOOST_AUTO_TEST_CASE(the_last_one_goes_first)
+{
+    auto const end = in_child([] {
+        spindle::run([] {
+            auto outer = std::make_unique<cancel_scope>();
+            cancel_scope const inner;
+            outer.reset();
+        });
+    });
+    BOOST_TEST(end.by_signal(SIGABRT));
+    BOOST_TEST(end.says("not in the order of nesting"));
+    auto const kept = in_child([] {
+        spindle::run([] { spindle::go([] { (void)new cancel_scope; }); });
+    });
+    BOOST_TEST(kept.by_signal(SIGABRT));
+    BOOST_TEST(kept.says("inside a cancel_scope of its own"));
+}
+
 // --- from anywhere ----------------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(is_cancelled_from_threads_handlers_and_timers)
