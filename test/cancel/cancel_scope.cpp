@@ -549,6 +549,34 @@ BOOST_AUTO_TEST_CASE(an_operation_that_was_started_in_it_is_cancelled_with_it)
     });
 }
 
+BOOST_AUTO_TEST_CASE(an_operation_is_started_again_and_again)
+{
+    over_processors([] {
+        auto [a, b] = connected_locally(this_fiber::get_executor());
+        std::array<char, 8> data;
+        cancel_scope const outer;
+        {
+            cancel_scope const scope;
+            auto reading = spindle::start(a.async_read_some(asio::buffer(data), asio::deferred));
+            auto other = spindle::start(b.async_read_some(asio::buffer(data), asio::deferred));
+            for (int i = 0; i != 3; ++i) {
+                b.async_write_some(asio::buffer("x", 1), spindle::use_fiber);
+                BOOST_TEST(reading.get() == 1u);
+                reading.start(a.async_read_some(asio::buffer(data), asio::deferred));
+            }
+            scope.cancel();
+            spindle::shielded([&] {
+                for (auto* const op : {&reading, &other}) {
+                    error_code ec;
+                    op->get(ec);
+                    BOOST_TEST(ec == aborted);
+                }
+            });
+        }
+        BOOST_TEST(outer.reason() == cancel_reason::none);
+    });
+}
+
 BOOST_AUTO_TEST_CASE(an_operation_outlives_the_scope_that_it_was_started_in)
 {
     over_processors([] {

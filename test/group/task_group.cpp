@@ -409,6 +409,44 @@ BOOST_AUTO_TEST_CASE(at_every_step)
     });
 }
 
+// A child ends just when those who wait for its place, and for the end, are stopped.
+BOOST_AUTO_TEST_CASE(a_stop_races_with_the_end_of_a_child)
+{
+    over_processors([] {
+        for (int i = 0; i != int(scaled(2000)); ++i) {
+            task_group group;
+            group.set_limit(1);
+            std::atomic<int> go_on{0}, ran{0};
+            group.spawn([&] {
+                while (go_on == 0)
+                    this_fiber::yield();
+            });
+            std::array<spindle::fiber<bool>, 3> others;
+            for (auto& other : others)
+                other = spindle::spawn([&] {
+                    return !error_of([&] { group.spawn([&] { ++ran; }); });
+                });
+            auto waits = spindle::spawn([&] { return error_of([&] { group.wait(); }); });
+            this_fiber::yield();
+            go_on = 1;
+            if (i % 2 == 0)
+                this_fiber::yield();
+            others[0].request_stop();
+            waits.request_stop(); // which stops the children
+            others[1].request_stop();
+            int spawned = 0;
+            for (auto& other : others)
+                spawned += other.join();
+            auto const ec = waits.join();
+            if (ec)
+                BOOST_TEST(ec == aborted);
+            group.wait();
+            if (ran != spawned)
+                BOOST_TEST(ran == spawned);
+        }
+    });
+}
+
 BOOST_AUTO_TEST_CASE(failures_and_cancellations_at_any_moment)
 {
     over_processors([] {
