@@ -15,6 +15,9 @@
 #include <spindle/asio/start.hpp>
 #include <spindle/asio/use_fiber.hpp>
 #include <spindle/attach.hpp>
+#include <spindle/cancel/cancel_scope.hpp>
+#include <spindle/cancel/shielded.hpp>
+#include <spindle/cancel/within.hpp>
 #include <spindle/chan/channel.hpp>
 #include <spindle/chan/select.hpp>
 #include <spindle/config.hpp>
@@ -22,6 +25,8 @@
 #include <spindle/fiber.hpp>
 #include <spindle/fwd.hpp>
 #include <spindle/go.hpp>
+#include <spindle/group/task_group.hpp>
+#include <spindle/group/worker_pool.hpp>
 #include <spindle/run.hpp>
 #include <spindle/scheduler.hpp>
 #include <spindle/scheduler_options.hpp>

@@ -86,6 +86,7 @@ struct joinable_task {
         }
         state->stop.end();
         function.reset();
+        leave_scopes(*current_fiber());
         state->finish(std::move(error), stopped);
     }
 };
@@ -213,7 +214,7 @@ auto spawn_joinable(place&& where, spawn_options&& options, Function&& fn, void 
     state->core = where.core;
     start_task(
         std::move(where), std::move(options), site,
-        joinable_task<function, result>{std::forward<Function>(fn), state});
+        joinable_task<function, result>{std::forward<Function>(fn), state}, inherits::scope);
     return fiber<result>(std::move(state));
 }
 

@@ -35,6 +35,13 @@ class receive_channel;
 template <class T>
 class close_guard;
 class select_case;
+class cancel_handle;
+class cancel_scope;
+template <class T>
+class key;
+class task_group;
+template <class Job>
+class worker_pool;
 
 } // namespace spindle
 

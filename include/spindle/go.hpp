@@ -58,6 +58,10 @@ struct go_task {
  * @param fn Called with decayed copies of `args`. Without arguments it may take
  * a `std::stop_token`, the fiber's.
  *
+ * @par Scopes
+ * It outlives the caller, and so it is in no `cancel_scope` of the caller's; but
+ * it has the values that the caller sees.
+ *
  * @par Exceptions
  * One that leaves `fn` goes to `scheduler_options::unhandled_exception`, unless
  * it is the fiber's stop. `go` itself throws `errc::not_in_fiber` on a thread
@@ -79,7 +83,8 @@ SPINDLE_CALLED_FROM_HERE void go(spawn_options options, Function&& fn, Args&&...
     detail::start_task(
         detail::place_here(), std::move(options), detail::call_site(),
         detail::go_task<std::decay_t<Function>, std::decay_t<Args>...>{
-            std::forward<Function>(fn), {std::forward<Args>(args)...}});
+            std::forward<Function>(fn), {std::forward<Args>(args)...}},
+        detail::inherits::values);
 }
 
 /// As above, with the scheduler's options.
@@ -91,7 +96,8 @@ SPINDLE_CALLED_FROM_HERE void go(Function&& fn, Args&&... args)
     detail::start_task(
         detail::place_here(), {}, detail::call_site(),
         detail::go_task<std::decay_t<Function>, std::decay_t<Args>...>{
-            std::forward<Function>(fn), {std::forward<Args>(args)...}});
+            std::forward<Function>(fn), {std::forward<Args>(args)...}},
+        detail::inherits::values);
 }
 
 } // namespace spindle

@@ -306,7 +306,8 @@ SPINDLE_CALLED_FROM_HERE auto spawn(scheduler& sched, Function&& fn, Token&& tok
 
 /// Starts `fn` in a fiber beside the calling one, and returns a handle to wait for it.
 /**
- * On the same scheduler, and bound to the same executor if the caller is.
+ * On the same scheduler, and bound to the same executor if the caller is; and in
+ * the caller's innermost `cancel_scope`, with which it is cancelled.
  *
  * @par Example
  * @code

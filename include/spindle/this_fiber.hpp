@@ -83,9 +83,13 @@ void sleep_for(std::chrono::duration<Rep, Period> const& d)
 [[nodiscard]] SPINDLE_DECL scheduler& get_scheduler();
 
 /// This fiber's stop, for what takes a `std::stop_token`.
+/**
+ * Inside a `cancel_scope` it is the innermost one's: requested when that scope is
+ * cancelled, one around it, or the fiber.
+ */
 [[nodiscard]] SPINDLE_DECL std::stop_token get_stop_token();
 
-/// True once this fiber was asked to stop.
+/// True once this fiber was asked to stop, or the scope that it is in is cancelled.
 [[nodiscard]] SPINDLE_DECL bool stop_requested();
 
 } // namespace this_fiber

@@ -18,7 +18,8 @@ place place_here()
 {
     if (auto* const g = current_fiber()) {
         if (auto* const core = asio_core_of(*g))
-            return {core, std::unique_ptr<slice_poster>(g->bound ? g->bound->clone() : nullptr)};
+            return {
+                core, std::unique_ptr<slice_poster>(g->bound ? g->bound->clone() : nullptr), g};
     } else if (auto* const core = core_running_here()) {
         return {core, nullptr};
     }

@@ -46,8 +46,8 @@ void discard_fiber(fiber_record& g) noexcept
 
 bool left_by_stop() noexcept
 {
-    auto const life = current_fiber()->life.load(std::memory_order_relaxed);
-    if ((life & 3) != 1)
+    auto const& self = *current_fiber();
+    if (!stop_requested(self) && !(self.base && self.base->cancelled()))
         return false;
     try {
         throw;

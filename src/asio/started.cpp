@@ -15,9 +15,19 @@
 
 namespace spindle::detail {
 
-started_frame::started_frame() : io_(fiber_io::borrow(fiber_that_may_park(), *this)) {}
+started_frame::started_frame()
+    : scope_member([](scope_member& m, scope_state&, cancellation&) noexcept {
+          static_cast<started_frame&>(m).io_.emit();
+      }),
+      io_(fiber_io::borrow(fiber_that_may_park(), *this))
+{
+}
 
-started_frame::~started_frame() { io_.give_back(); }
+started_frame::~started_frame()
+{
+    scope_member::leave();
+    io_.give_back();
+}
 
 bool started_frame::begin() noexcept
 {
@@ -30,7 +40,14 @@ bool started_frame::begin() noexcept
     return true;
 }
 
-void started_frame::started() noexcept { io_.go_on_without_waiting(); }
+void started_frame::started() noexcept
+{
+    io_.go_on_without_waiting();
+    scope_member::leave();
+    scope_ = io_.fiber().scope;
+    if (scope_ && scope_->join(*this))
+        io_.emit();
+}
 
 void started_frame::not_started() noexcept
 {

@@ -144,7 +144,7 @@ std::stop_token get_stop_token() { return stop_token_of(self()); }
 bool stop_requested()
 {
     auto& g = self();
-    return (g.life.load(std::memory_order_seq_cst) & 3) == 1;
+    return detail::stop_requested(g) || stop_seen(g);
 }
 
 } // namespace spindle::this_fiber

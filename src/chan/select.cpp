@@ -405,9 +405,9 @@ void select_stop_case::arm(select_wait& w)
         callback_.emplace(token_, claim{&w, index});
 }
 
-bool select_stop_case::is_own_stop(fiber_record const& self) const
+bool select_stop_case::is_own_stop(fiber_record& self) const
 {
-    return is_stop_of(self, token_);
+    return is_stop_token_of(self, token_);
 }
 
 } // namespace spindle::detail

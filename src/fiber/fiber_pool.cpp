@@ -141,6 +141,7 @@ void end_task(fiber_record& g)
 {
     auto& home = *g.scheduler();
     end_fiber_specific_data(*g.ctx());
+    leave_scopes(g);
     end_life(g);
     auto* const bound = std::exchange(g.bound, nullptr);
     g.invoke = nullptr;

@@ -8,13 +8,10 @@
 
 #include <spindle/detail/fiber/stop.hpp>
 
-#include <spindle/detail/base/cpu_relax.hpp>
 #include <spindle/detail/fiber/park.hpp>
 #include <spindle/error.hpp>
 
 #include <memory>
-#include <utility>
-#include <vector>
 
 namespace spindle::detail {
 
@@ -43,73 +40,63 @@ void end_life(fiber_record& self) noexcept
     }
 }
 
-std::stop_source begin_stop(fiber_record& g, std::uint64_t life) noexcept
+void begin_stop(fiber_record& g, std::uint64_t life, cancellation& c) noexcept
 {
-    std::stop_source source(std::nostopstate);
     auto expected = life;
     if (life == 0
         || !g.life.compare_exchange_strong(
             expected, life | 1, std::memory_order_seq_cst, std::memory_order_relaxed))
-        return source;
-    spin_while([&] { return g.stopper.exchange(true, std::memory_order_seq_cst); });
-    heavy_barrier(); // D, F
-    if (g.life.load(std::memory_order_seq_cst) == (life | 1)) { // L
-        if (auto* const hook = g.hook.load(std::memory_order_seq_cst))
-            hook->stop(*hook);
-        if (auto* const s = g.source.load(std::memory_order_seq_cst))
-            source = *s;
-    }
-    g.stopper.store(false, std::memory_order_release);
-    return source;
+        return;
+    stopper_lock const guard(g);
+    if (g.life.load(std::memory_order_seq_cst) != (life | 1)) // L
+        return;
+    c.reach(g, g.base); // and with it the scopes that it has opened
+    if (auto* const s = g.source.load(std::memory_order_seq_cst))
+        c.add(*s);
 }
 
 void request_stop(fiber_record& g, std::uint64_t life) noexcept
 {
-    begin_stop(g, life).request_stop(); // the user's callbacks: with nothing held
+    cancellation c; // the user's callbacks: with nothing held
+    begin_stop(g, life, c);
 }
 
 void request_stop_all(core& home)
 {
-    struct all {
+    struct {
         core& home;
-        std::vector<std::stop_source> sources;
-    } stopped{home, {}};
+        cancellation c;
+    } all{home, {}};
     for_each_record(
         [](fiber_record& g, void* argument) {
-            auto& s = *static_cast<all*>(argument);
+            auto& a = *static_cast<decltype(all)*>(argument);
             auto const life = life_of(g);
-            if (g.home.load(std::memory_order_acquire) != &s.home)
-                return;
-            auto source = begin_stop(g, life);
-            if (!source.stop_possible())
-                return;
-            try {
-                s.sources.push_back(source);
-            } catch (std::bad_alloc const&) {
-                source.request_stop(); // under the lock, rather than not at all
-            }
+            if (g.home.load(std::memory_order_acquire) == &a.home)
+                begin_stop(g, life, a.c);
         },
-        &stopped);
-    for (auto& source : stopped.sources)
-        source.request_stop();
+        &all);
 }
 
 std::stop_token stop_token_of(fiber_record& self)
 {
+    if (self.scope != self.base)
+        return self.scope->token();
     auto* s = self.source.load(std::memory_order_relaxed); // ours to write
     if (!s) {
         s = std::make_unique<std::stop_source>().release();
         self.source.store(s, std::memory_order_seq_cst);
-        if ((self.life.load(std::memory_order_seq_cst) & 3) == 1)
+        if (stop_requested(self) || (self.base && self.base->cancelled()))
             s->request_stop();
     }
     return s->get_token();
 }
 
-bool is_stop_of(fiber_record const& self, std::stop_token const& token) noexcept
+bool is_stop_token_of(fiber_record& self, std::stop_token const& token) noexcept
 {
-    auto const* const source = self.source.load(std::memory_order_relaxed); // ours to write
-    return source && source->get_token() == token;
+    if (self.scope != self.base)
+        return self.scope->has_token(token);
+    auto const* const s = self.source.load(std::memory_order_relaxed);
+    return s && s->get_token() == token;
 }
 
 void throw_stopped(fiber_record& self)

@@ -95,7 +95,7 @@ wait_result condition_wait::wait(std::stop_token const& token) noexcept
     if (waiter_.result == wait_result::waiting) {
         if (!token.stop_requested()) { // T
             auto* const self = waiter_.fiber;
-            auto const own = self && is_stop_of(*self, token);
+            auto const own = self && is_stop_token_of(*self, token);
             auto const result = waiter_.wait(
                 wait_reason::condition_variable, own ? cancellable::no : cancellable::yes);
             if (result == wait_result::aborted)

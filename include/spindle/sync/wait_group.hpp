@@ -88,7 +88,8 @@ public:
             detail::start_task(
                 detail::place_here(), {}, detail::call_site(),
                 piece<std::decay_t<Function>>{
-                    detail::go_task<std::decay_t<Function>>{std::forward<Function>(fn), {}}, this});
+                    detail::go_task<std::decay_t<Function>>{std::forward<Function>(fn), {}}, this},
+                detail::inherits::values);
         } catch (...) {
             done();
             throw;

@@ -28,6 +28,7 @@ namespace spindle::detail {
 struct place {
     asio_core* core;
     std::unique_ptr<slice_poster> bound; // null: free
+    fiber_record const* spawner = nullptr; // beside which it is
 };
 
 // An io_context's executor, whatever its properties, with the default

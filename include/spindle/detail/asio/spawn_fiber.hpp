@@ -51,8 +51,29 @@ SPINDLE_DECL void discard_fiber(fiber_record& g) noexcept;
 // In a catch block of the running fiber, which nobody waits for.
 SPINDLE_DECL void unhandled_here() noexcept;
 
+// What a fiber has of the one that starts it.
+enum class inherits {
+    nothing,
+    values, // those of its scopes
+    scope,  // it is in the innermost one, too
+};
+
+// Before it starts.
+inline void inherit(fiber_record& g, fiber_record const* from, inherits what) noexcept
+{
+    if (!from || what == inherits::nothing)
+        return;
+    if (from->scope && what == inherits::scope)
+        begin_in_scope(g, *from->scope);
+    else
+        inherit_values(g, *from);
+}
+
+// `in`: a scope for it other than the spawner's.
 template <class Task>
-fiber_record& start_task(place&& where, spawn_options&& options, void const* site, Task&& task)
+fiber_record& start_task(
+    place&& where, spawn_options&& options, void const* site, Task&& task,
+    inherits what = inherits::nothing, scope_state* in = nullptr)
 {
     auto& g = prepare_fiber(where, std::move(options), site);
     try {
@@ -61,6 +82,10 @@ fiber_record& start_task(place&& where, spawn_options&& options, void const* sit
         discard_fiber(g);
         throw;
     }
+    if (in)
+        begin_in_scope(g, *in);
+    else
+        inherit(g, where.spawner, what);
     start_fiber(g, *where.core, where.bound.release());
     return g;
 }

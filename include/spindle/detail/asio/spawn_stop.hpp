@@ -22,7 +22,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <stop_token>
 
 namespace spindle::detail {
 
@@ -47,25 +46,23 @@ public:
     // Any thread.
     void request() noexcept
     {
-        std::stop_source source(std::nostopstate);
-        {
-            std::lock_guard guard(lock_);
-            requested_ = true;
-            if (fiber_)
-                source = begin_stop(*fiber_, life_);
-        }
-        source.request_stop(); // the user's callbacks: with nothing held
+        cancellation c; // the user's callbacks: with nothing held
+        std::lock_guard guard(lock_);
+        requested_ = true;
+        if (fiber_)
+            begin_stop(*fiber_, life_, c);
     }
 
     // The fiber.
     void begin() noexcept
     {
         auto* const self = current_fiber();
+        cancellation c;
         std::lock_guard guard(lock_);
         fiber_ = self;
         life_ = life_of(*self);
         if (requested_)
-            request_stop(*self, life_);
+            begin_stop(*self, life_, c);
     }
 
     void end() noexcept

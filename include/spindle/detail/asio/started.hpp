@@ -82,8 +82,10 @@ private:
     atomic<state> word_{state::empty};
 };
 
-// In the frame of the fiber that started it, where its memory lies.
-class SPINDLE_DECL started_frame : private fiber_io::owner {
+// In the frame of the fiber that started it, where its memory lies. A member of the
+// scope that it was started in, until the next start: an emission that comes when
+// it is over does nothing.
+class SPINDLE_DECL started_frame : private fiber_io::owner, scope_member {
 public:
     using arena = operation_frame::arena;
 
@@ -115,6 +117,8 @@ protected:
 
     // False: the fiber was asked to stop. It is over, aborted.
     [[nodiscard]] bool begin() noexcept;
+
+    // In flight: from here on it is cancelled with the scope.
     void started() noexcept;
     void not_started() noexcept;
 
@@ -122,6 +126,7 @@ private:
     void finished() noexcept override { progress_.finish(); }
 
     fiber_io& io_;
+    scope_ptr scope_; // that it was started in; null: none
     completion_state progress_;
     arena memory_;
 };

@@ -229,7 +229,7 @@ public:
     bool ready() override { return token_.stop_requested(); }
     void arm(select_wait& w) override;
     void disarm() noexcept override { callback_.reset(); }
-    bool is_own_stop(fiber_record const& self) const override;
+    bool is_own_stop(fiber_record& self) const override;
 
 private:
     struct claim {

@@ -67,7 +67,7 @@ public:
     virtual bool is_send() const noexcept { return false; }
 
     // The stop of the fiber that selects: it runs this case.
-    virtual bool is_own_stop(fiber_record const&) const { return false; }
+    virtual bool is_own_stop(fiber_record&) const { return false; }
 
     // --- all -----------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@
 #include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/base/clock.hpp>
 #include <spindle/detail/fiber/exception_state.hpp>
+#include <spindle/detail/fiber/scope.hpp>
 #include <spindle/detail/fiber/wait_reason.hpp>
 #include <spindle/detail/sched/core.hpp>
 #include <spindle/detail/sched/runnable.hpp>
@@ -55,10 +56,13 @@ struct record_attachment {
 };
 
 // What a stop does to a wait that is going on. Lives in the waiting frame;
-// stop.hpp has the rules.
+// stop.hpp has the rules. Called at most once for each time that it is hooked.
 struct stop_hook {
     void (*stop)(stop_hook&) noexcept;
 };
+
+// A fiber as a member of the scope that it was spawned in.
+SPINDLE_DECL void reach_fiber(scope_member& m, scope_state& by, cancellation& c) noexcept;
 
 // A number that no other fiber of the process has, ever.
 struct fiber_id {
@@ -75,6 +79,7 @@ struct fiber_id {
 //   whoever holds it in a queue       next
 //   any thread, while the fiber lives life, stopper (stop.hpp), state and reason
 //                                     (relaxed, to look at only)
+//   who has taken stopper             scope and base (scope.hpp)
 //
 // A record lies at the top of its fiber's stack and lives as long as that; it
 // serves one function after another (fiber_pool.hpp). Records of fibers that
@@ -112,7 +117,11 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
     atomic<std::uint64_t> life{2};   // four times its number, plus 1: asked to stop, 2: over
     atomic<stop_hook*> hook{nullptr};
     atomic<bool> stopper{false};
+    scope_state* scope = nullptr;    // the innermost one
+    scope_state* base = nullptr;     // the one that it was spawned in; counted
+    scope_member membership{&reach_fiber}; // in that one
     atomic<std::stop_source*> source{nullptr};
+    value_list values;               // those that it has without a scope
     std::unique_ptr<record_attachment> io; // the asio room's
 
     // What runs: an object in `storage`, or on the heap where it does not fit.

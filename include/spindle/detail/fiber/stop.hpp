@@ -12,6 +12,7 @@
 
 #include <spindle/config.hpp>
 #include <spindle/detail/base/asymmetric_barrier.hpp>
+#include <spindle/detail/base/cpu_relax.hpp>
 #include <spindle/detail/fiber/record.hpp>
 
 #include <cstdint>
@@ -31,7 +32,8 @@ namespace spindle::detail {
 //
 //   field     the fiber                               a stopper
 //   life      store, at a life's begin and end        CAS alive -> asked
-//   hook      store its own, or null                  load, with stopper taken
+//   hook      store its own, or null                  load, then store null, with
+//                                                     stopper taken
 //   stopper   load                                    takes it, releases it
 //   source    store                                   load, with stopper taken
 //
@@ -58,18 +60,32 @@ namespace spindle::detail {
 //      inside, before it drops source, or begins a life that makes another one;
 //      all seq_cst.
 //
+//   A stopper takes away the hook that it is about to call, so that a wait which
+//   several cancel, a scope and the one around it, is told once.
+//   Scopes: the fiber waits in the innermost one, and its reason is to D what life
+//   is; scope.hpp.
+//
 // Not done, and why: a mutex in each record, which the fiber's own way through a
 // wait would take twice; a compare-exchange on hook on the way in and on the way
 // out, which was here before: 15 ns a wait.
 //
 // Evidence
 //
-//   test/fiber/stop.cpp   stops at every moment of a wait, over many lives
+//   test/fiber/stop.cpp         stops at every moment of a wait, over many lives
+//   test/cancel/every_step.cpp  scopes cancelled at every wait of a function
 
-// The fiber only: whether it was asked to stop, and lets itself be.
+// The fiber only: whether it was asked to stop, as a whole.
+[[nodiscard]] inline bool stop_requested(fiber_record const& self) noexcept
+{
+    return (self.life.load(std::memory_order_seq_cst) & 3) == 1;
+}
+
+// The fiber only: whether its waits are to end, because it was asked to stop, or
+// because the scope that it is in is cancelled.
 [[nodiscard]] inline bool stop_seen(fiber_record const& self) noexcept
 {
-    return (self.life.load(std::memory_order_seq_cst) & 3) == 1 && self.shielded == 0;
+    return (stop_requested(self) && self.shielded == 0)
+        || (self.scope && self.scope->cancelled());
 }
 
 // The fiber only: waits until no stopper is inside.
@@ -79,8 +95,6 @@ SPINDLE_DECL void await_stopper(fiber_record const& self) noexcept;
 // hook is waited for.
 inline void unhook_wait(fiber_record& self, stop_hook&) noexcept
 {
-    if (self.shielded != 0)
-        return;
     store_then_light_barrier(self.hook, static_cast<stop_hook*>(nullptr));
     if (self.stopper.load(std::memory_order_seq_cst)) [[unlikely]] // F
         await_stopper(self);
@@ -90,8 +104,6 @@ inline void unhook_wait(fiber_record& self, stop_hook&) noexcept
 // all the same, and a stopper may be inside.
 [[nodiscard]] inline bool try_hook_wait(fiber_record& self, stop_hook& hook) noexcept
 {
-    if (self.shielded != 0)
-        return true;
     store_then_light_barrier(self.hook, &hook);
     return !stop_seen(self); // D
 }
@@ -117,10 +129,33 @@ inline void unhook_wait(fiber_record& self, stop_hook&) noexcept
 // fiber to stop; nothing happens if it is over or was asked before.
 SPINDLE_DECL void request_stop(fiber_record& g, std::uint64_t life) noexcept;
 
-// As request_stop(), but leaves the last step to the caller, who holds a lock
-// under which the user's stop callbacks must not run.
-[[nodiscard]] SPINDLE_DECL std::stop_source begin_stop(
-    fiber_record& g, std::uint64_t life) noexcept;
+// As request_stop(), but leaves to the end of `c` what must not be done under a
+// lock of the caller's: the user's stop callbacks, other fibers.
+SPINDLE_DECL void begin_stop(fiber_record& g, std::uint64_t life, cancellation& c) noexcept;
+
+// Whoever is in the fiber as a stopper.
+class stopper_lock {
+public:
+    explicit stopper_lock(fiber_record& g) noexcept : fiber_(g)
+    {
+        spin_while([&] { return g.stopper.exchange(true, std::memory_order_seq_cst); });
+    }
+    ~stopper_lock() { fiber_.stopper.store(false, std::memory_order_release); }
+    stopper_lock(stopper_lock const&) = delete;
+    stopper_lock& operator=(stopper_lock const&) = delete;
+
+private:
+    fiber_record& fiber_;
+};
+
+// With stopper taken, after the heavy barrier: the wait that goes on, if one does.
+inline void stop_wait(fiber_record& g) noexcept
+{
+    if (auto* const hook = g.hook.load(std::memory_order_seq_cst)) {
+        g.hook.store(nullptr, std::memory_order_relaxed);
+        hook->stop(*hook);
+    }
+}
 
 // Any thread. Asks every fiber of `home` to stop; those that begin later are
 // born stopped if home.stopping().
@@ -131,12 +166,13 @@ SPINDLE_DECL void request_stop_all(core& home);
 SPINDLE_DECL void begin_life(fiber_record& self) noexcept;
 SPINDLE_DECL void end_life(fiber_record& self) noexcept;
 
-// The fiber only. Its stop as a std::stop_token; made on first use.
+// The fiber only. Its stop, or that of the scope that it has opened last, as a
+// std::stop_token; made on first use.
 [[nodiscard]] SPINDLE_DECL std::stop_token stop_token_of(fiber_record& self);
 
-// The fiber only. Whether that token is its stop's.
-[[nodiscard]] SPINDLE_DECL bool is_stop_of(
-    fiber_record const& self, std::stop_token const& token) noexcept;
+// The fiber only. Whether stop_token_of() gives that one.
+[[nodiscard]] SPINDLE_DECL bool is_stop_token_of(
+    fiber_record& self, std::stop_token const& token) noexcept;
 
 // The fiber only. Throws operation_aborted, after a yield: a loop that goes on
 // trying must not keep the thread.

@@ -28,6 +28,7 @@ enum class wait_reason : std::uint8_t {
     sleep,      // this_fiber::sleep_for, sleep_until
     join,       // fiber<R>::join
     wait_group, // wait_group::wait
+    task_group, // task_group::wait, and spawn beyond its limit
     send,       // channel::send
     receive,    // channel::receive
     select,     // select
@@ -64,6 +65,8 @@ inline char const* to_string(wait_reason r) noexcept
         return "sleep";
     case wait_reason::join:
         return "join";
+    case wait_reason::task_group:
+        return "task_group";
     case wait_reason::wait_group:
         return "wait_group";
     case wait_reason::send:
