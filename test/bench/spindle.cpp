@@ -129,6 +129,47 @@ result select_four(options const& o)
     return {watch.ns() / static_cast<double>(o.count)};
 }
 
+template <class Yield>
+result mutex(options const& o, Yield yield)
+{
+    spindle::mutex m;
+    std::size_t counter = 0;
+    spindle::wait_group group;
+    stopwatch watch;
+    for (std::size_t f = 0; f < bench::lockers; ++f)
+        group.go([&] { bench::lock_often(o, m, counter, yield); });
+    group.wait();
+    return {watch.ns() / static_cast<double>(o.count)};
+}
+
+// Each twentieth lock is a writer's.
+result shared_mutex(options const& o)
+{
+    spindle::shared_mutex m;
+    std::size_t counter = 0;
+    std::atomic<std::size_t> sum{0};
+    spindle::wait_group group;
+    stopwatch watch;
+    for (std::size_t f = 0; f < bench::lockers; ++f)
+        group.go([&] {
+            std::size_t seen = 0;
+            for (std::size_t i = 0; i < o.count / bench::lockers; ++i) {
+                if (i % 20 == 0) {
+                    m.lock();
+                    ++counter;
+                    m.unlock();
+                } else {
+                    m.lock_shared();
+                    seen += counter;
+                    m.unlock_shared();
+                }
+            }
+            sum += seen; // so that the reads are not left out
+        });
+    group.wait();
+    return {watch.ns() / static_cast<double>(o.count)};
+}
+
 void node(spindle::send_channel<std::size_t> const& parent, std::size_t first, std::size_t leaves)
 {
     if (leaves == 1) {
@@ -237,6 +278,10 @@ int main(int argc, char** argv)
             {"buffered", on_scheduler([](options const& o) { return buffered(o, 1); })},
             {"buffered44", on_scheduler([](options const& o) { return buffered(o, 4); })},
             {"select", on_scheduler(select_four)},
+            {"mutex", on_scheduler([](options const& o) { return mutex(o, [] {}); })},
+            {"mutex_yield",
+             on_scheduler([](options const& o) { return mutex(o, spindle::this_fiber::yield); })},
+            {"shared_mutex", on_scheduler(shared_mutex)},
             {"skynet", on_scheduler(skynet)},
             {"timers", on_scheduler(timers)},
             {"parked", on_scheduler(parked)},

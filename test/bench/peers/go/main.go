@@ -58,19 +58,20 @@ type workload struct {
 
 // The sizes and units; bench.cpp has the same table.
 var workloads = map[string]workload{
-	"spawn":       {spawn, 1_000_000, "ns/fiber"},
-	"yield":       {yield, 1_000_000, "ns/switch"},
-	"switch":      {handOver, 5_000_000, "ns/switch"},
-	"pingpong":    {pingpong, 1_000_000, "ns/round-trip"},
-	"buffered":    {func(o options) (result, error) { return buffered(o, 1) }, 5_000_000, "ns/item"},
-	"buffered44":  {func(o options) (result, error) { return buffered(o, 4) }, 5_000_000, "ns/item"},
-	"select":      {selectFour, 1_000_000, "ns/item"},
-	"mutex":       {func(o options) (result, error) { return mutex(o, false) }, 10_000_000, "ns/lock"},
-	"mutex_yield": {func(o options) (result, error) { return mutex(o, true) }, 1_000_000, "ns/lock"},
-	"skynet":      {skynet, 1_000_000, "ms"},
-	"parked":      {parked, 100_000, "us/fiber"},
-	"timers":      {timers, 100_000, "ms"},
-	"echo":        {echo, 0, "requests/s"},
+	"spawn":        {spawn, 1_000_000, "ns/fiber"},
+	"yield":        {yield, 1_000_000, "ns/switch"},
+	"switch":       {handOver, 5_000_000, "ns/switch"},
+	"pingpong":     {pingpong, 1_000_000, "ns/round-trip"},
+	"buffered":     {func(o options) (result, error) { return buffered(o, 1) }, 5_000_000, "ns/item"},
+	"buffered44":   {func(o options) (result, error) { return buffered(o, 4) }, 5_000_000, "ns/item"},
+	"select":       {selectFour, 1_000_000, "ns/item"},
+	"mutex":        {func(o options) (result, error) { return mutex(o, false) }, 10_000_000, "ns/lock"},
+	"mutex_yield":  {func(o options) (result, error) { return mutex(o, true) }, 1_000_000, "ns/lock"},
+	"shared_mutex": {sharedMutex, 10_000_000, "ns/lock"},
+	"skynet":       {skynet, 1_000_000, "ms"},
+	"parked":       {parked, 100_000, "us/fiber"},
+	"timers":       {timers, 100_000, "ms"},
+	"echo":         {echo, 0, "requests/s"},
 }
 
 func perCount(start time.Time, o options) (result, error) {
@@ -205,6 +206,31 @@ func mutex(o options, yielding bool) (result, error) {
 			}
 			mu.Unlock()
 		}
+	})
+	return perCount(start, o)
+}
+
+// Each twentieth lock is a writer's.
+func sharedMutex(o options) (result, error) {
+	const goroutines = 8
+	var mu sync.RWMutex
+	var sum atomic.Int64
+	total := 0
+	start := time.Now()
+	parallel(goroutines, func(int) {
+		seen := 0
+		for i := 0; i < o.count/goroutines; i++ {
+			if i%20 == 0 {
+				mu.Lock()
+				total++
+				mu.Unlock()
+			} else {
+				mu.RLock()
+				seen += total
+				mu.RUnlock()
+			}
+		}
+		sum.Add(int64(seen))
 	})
 	return perCount(start, o)
 }
