@@ -31,6 +31,7 @@
 #include <spindle/stack/statistics.hpp>
 #include <spindle/sync/condition_variable.hpp>
 #include <spindle/sync/mutex.hpp>
+#include <spindle/sync/once.hpp>
 #include <spindle/sync/shared_mutex.hpp>
 #include <spindle/sync/wait_group.hpp>
 #include <spindle/this_fiber.hpp>

@@ -20,6 +20,7 @@ class recursive_mutex;
 class shared_mutex;
 class timed_mutex;
 class wait_group;
+class once_flag;
 template <class R>
 class fiber;
 template <class... Signatures>

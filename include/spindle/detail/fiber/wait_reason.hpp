@@ -28,6 +28,7 @@ enum class wait_reason : std::uint8_t {
     sleep,      // this_fiber::sleep_for, sleep_until
     join,       // fiber<R>::join
     wait_group, // wait_group::wait
+    once,       // call_once
     send,       // channel::send
     receive,    // channel::receive
     select,     // select
@@ -66,6 +67,8 @@ inline char const* to_string(wait_reason r) noexcept
         return "join";
     case wait_reason::wait_group:
         return "wait_group";
+    case wait_reason::once:
+        return "call_once";
     case wait_reason::send:
         return "channel send";
     case wait_reason::receive:
