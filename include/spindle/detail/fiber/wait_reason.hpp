@@ -29,6 +29,10 @@ enum class wait_reason : std::uint8_t {
     join,       // fiber<R>::join
     wait_group, // wait_group::wait
     once,       // call_once
+    singleflight, // singleflight::call
+    semaphore,  // counting_semaphore::acquire
+    latch,      // latch::wait
+    barrier,    // barrier::wait
     send,       // channel::send
     receive,    // channel::receive
     select,     // select
@@ -69,6 +73,14 @@ inline char const* to_string(wait_reason r) noexcept
         return "wait_group";
     case wait_reason::once:
         return "call_once";
+    case wait_reason::singleflight:
+        return "singleflight call";
+    case wait_reason::semaphore:
+        return "semaphore acquire";
+    case wait_reason::latch:
+        return "latch";
+    case wait_reason::barrier:
+        return "barrier";
     case wait_reason::send:
         return "channel send";
     case wait_reason::receive:
