@@ -29,7 +29,9 @@
 #include <spindle/spawn_options.hpp>
 #include <spindle/stack/pooled_mmap.hpp>
 #include <spindle/stack/statistics.hpp>
+#include <spindle/sync/barrier.hpp>
 #include <spindle/sync/condition_variable.hpp>
+#include <spindle/sync/latch.hpp>
 #include <spindle/sync/mutex.hpp>
 #include <spindle/sync/once.hpp>
 #include <spindle/sync/shared_mutex.hpp>

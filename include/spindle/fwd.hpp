@@ -21,6 +21,9 @@ class shared_mutex;
 class timed_mutex;
 class wait_group;
 class once_flag;
+class latch;
+template <class CompletionFunction>
+class barrier;
 template <class R>
 class fiber;
 template <class... Signatures>
