@@ -34,6 +34,7 @@
 #include <spindle/sync/latch.hpp>
 #include <spindle/sync/mutex.hpp>
 #include <spindle/sync/once.hpp>
+#include <spindle/sync/semaphore.hpp>
 #include <spindle/sync/shared_mutex.hpp>
 #include <spindle/sync/wait_group.hpp>
 #include <spindle/this_fiber.hpp>

@@ -9,6 +9,8 @@
 #ifndef SPINDLE_FWD_HPP
 #define SPINDLE_FWD_HPP
 
+#include <cstddef>
+
 namespace spindle {
 
 class scheduler;
@@ -22,6 +24,8 @@ class timed_mutex;
 class wait_group;
 class once_flag;
 class latch;
+template <std::ptrdiff_t LeastMaxValue>
+class counting_semaphore;
 template <class CompletionFunction>
 class barrier;
 template <class R>

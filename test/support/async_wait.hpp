@@ -41,12 +41,12 @@ struct observation {
 };
 
 template <class T>
-struct counting_allocator {
+struct probe_allocator {
     using value_type = T;
 
-    explicit counting_allocator(observation& o) noexcept : seen(&o) {}
+    explicit probe_allocator(observation& o) noexcept : seen(&o) {}
     template <class U>
-    counting_allocator(counting_allocator<U> const& other) noexcept : seen(other.seen)
+    probe_allocator(probe_allocator<U> const& other) noexcept : seen(other.seen)
     {
     }
 
@@ -62,7 +62,7 @@ struct counting_allocator {
         std::allocator<T>().deallocate(p, n);
     }
     template <class U>
-    bool operator==(counting_allocator<U> const& other) const noexcept
+    bool operator==(probe_allocator<U> const& other) const noexcept
     {
         return seen == other.seen;
     }
@@ -74,7 +74,7 @@ struct counting_allocator {
 class probe {
 public:
     using executor_type = asio::any_io_executor;
-    using allocator_type = counting_allocator<void>;
+    using allocator_type = probe_allocator<void>;
     using cancellation_slot_type = asio::cancellation_slot;
 
     probe(observation& o, asio::io_context& ioc, asio::cancellation_slot slot = {})

@@ -28,21 +28,35 @@ namespace spindle::detail {
 //   lock, waiters      a spin_lock, and the wait_queue under it
 //   bool must_wait()   with the lock held. False: whoever asks may go on, and has
 //                      what it came for; true: it is to join the queue
+//   void give_back()   if anything was got: from one that is destroyed before its
+//                      handler could run
 template <class What, class Handler>
 class wait_operation final
     : public queued_operation<wait_operation<What, Handler>, queued_waiter, Handler> {
     using base = queued_operation<wait_operation<What, Handler>, queued_waiter, Handler>;
 
 public:
-    wait_operation(Handler&& handler, What& what) : base(std::move(handler), what.lock) {}
-
-    void start(What& what)
+    wait_operation(Handler&& handler, What& what)
+        : base(std::move(handler), what.lock), what_(what)
     {
-        base::start([&] {
-            std::lock_guard guard(what.lock);
-            if (!what.must_wait())
+    }
+
+    ~wait_operation()
+    {
+        if constexpr (requires { what_.give_back(); })
+            if (this->result == wait_result::done)
+                what_.give_back();
+    }
+
+    void start()
+    {
+        base::start([this] {
+            std::lock_guard guard(what_.lock);
+            if (!what_.must_wait()) {
+                this->result = wait_result::done;
                 return false;
-            what.waiters.push_back(*this);
+            }
+            what_.waiters.push_back(*this);
             return true; // *this may be complete as soon as the lock is released
         });
     }
@@ -52,9 +66,13 @@ public:
         auto handler = std::move(this->handler());
         auto const ec
             = this->result == wait_result::aborted ? operation_aborted() : error_code();
+        this->result = wait_result::waiting; // the handler has it
         this->release(handler);
         std::move(handler)(ec);
     }
+
+private:
+    What& what_; // may be gone where it was waited for, and there is nothing to give back
 };
 
 struct initiate_wait {
@@ -62,7 +80,7 @@ struct initiate_wait {
     void operator()(Handler&& handler, What* what) const
     {
         using operation = wait_operation<What, std::decay_t<Handler>>;
-        operation::make(std::forward<Handler>(handler), *what).start(*what);
+        operation::make(std::forward<Handler>(handler), *what).start();
     }
 };
 
