@@ -44,20 +44,6 @@ void discard_fiber(fiber_record& g) noexcept
     release_fiber(held_here(), g);
 }
 
-bool left_by_stop() noexcept
-{
-    auto const life = current_fiber()->life.load(std::memory_order_relaxed);
-    if ((life & 3) != 1)
-        return false;
-    try {
-        throw;
-    } catch (system_error const& e) {
-        return e.code() == operation_aborted();
-    } catch (...) {
-        return false;
-    }
-}
-
 void unhandled_here() noexcept
 {
     auto& g = *current_fiber();

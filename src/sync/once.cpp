@@ -10,7 +10,6 @@
 
 #include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
-#include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/waiter.hpp>
 
 #include <utility>
@@ -47,23 +46,13 @@ struct once_flag::waiting {
     waiting* next = nullptr;
 };
 
-namespace {
-
-// A fiber, or a plain thread.
-SPINDLE_NOINLINE void const* who_am_i(detail::fiber_record* self) noexcept
-{
-    static thread_local char const thread = 0;
-    return self ? static_cast<void const*>(self) : &thread;
-}
-
-} // namespace
-
 bool once_flag::begin()
 {
     auto word = word_.load(std::memory_order_acquire);
     if (word == over)
         return false;
-    auto const me = who_am_i(detail::waiting_fiber());
+    detail::require_may_wait();
+    auto const me = detail::whoever_calls();
     while (word != over) {
         if (word == fresh) {
             if (word_.compare_exchange_weak(
