@@ -36,6 +36,7 @@
 #include <spindle/sync/once.hpp>
 #include <spindle/sync/semaphore.hpp>
 #include <spindle/sync/shared_mutex.hpp>
+#include <spindle/sync/singleflight.hpp>
 #include <spindle/sync/wait_group.hpp>
 #include <spindle/this_fiber.hpp>
 #include <spindle/time/ticker.hpp>

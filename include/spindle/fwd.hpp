@@ -24,6 +24,8 @@ class timed_mutex;
 class wait_group;
 class once_flag;
 class latch;
+template <class Key, class Value, class Hash, class KeyEqual>
+class singleflight;
 template <std::ptrdiff_t LeastMaxValue>
 class counting_semaphore;
 template <class CompletionFunction>
