@@ -132,22 +132,9 @@ void mutex_core::destroyed_in_use() noexcept
 
 // --- recursive_mutex -----------------------------------------------------------------------
 
-namespace {
-
-// The fiber that calls, or its thread.
-SPINDLE_NOINLINE void const* whoever_calls() noexcept
-{
-    static thread_local char thread;
-    asm volatile("");
-    void const* const fiber = detail::current_fiber();
-    return fiber ? fiber : &thread;
-}
-
-} // namespace
-
 bool recursive_mutex::enter_again() noexcept
 {
-    if (owner_.load(std::memory_order_relaxed) != whoever_calls())
+    if (owner_.load(std::memory_order_relaxed) != detail::whoever_calls())
         return false;
     ++depth_;
     return true;
@@ -173,13 +160,13 @@ bool recursive_mutex::try_lock() noexcept
 
 void recursive_mutex::enter() noexcept
 {
-    owner_.store(whoever_calls(), std::memory_order_relaxed);
+    owner_.store(detail::whoever_calls(), std::memory_order_relaxed);
     depth_ = 1;
 }
 
 void recursive_mutex::unlock() noexcept
 {
-    if (owner_.load(std::memory_order_relaxed) != whoever_calls())
+    if (owner_.load(std::memory_order_relaxed) != detail::whoever_calls())
         detail::fatal("a recursive_mutex was unlocked by one who does not own it");
     if (--depth_ != 0)
         return;
