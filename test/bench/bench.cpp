@@ -43,6 +43,8 @@ std::map<std::string, definition> const definitions{
     {"skynet", {1'000'000, "ms"}},
     {"parked", {100'000, "us/fiber"}},
     {"timers", {100'000, "ms"}},
+    {"semaphore", {1'000'000, "ns/acquire"}},
+    {"wait_group", {10'000'000, "ns/done"}},
     {"echo", {0, "requests/s"}},
 };
 

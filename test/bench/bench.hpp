@@ -33,6 +33,10 @@ inline constexpr std::size_t channel_capacity = 128;
 /// Fibers that share a mutex.
 inline constexpr std::size_t lockers = 8;
 
+/// Fibers that share the permits of `semaphore`, or count `wait_group` down.
+inline constexpr std::size_t sharers = 8;
+inline constexpr std::ptrdiff_t permits = 4;
+
 /// The stack of a stackful peer's fiber: below malloc's threshold for mmap, so
 /// that stacks are reused and not mapped anew.
 inline constexpr std::size_t stack_size = 64 * 1024;

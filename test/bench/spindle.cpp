@@ -236,6 +236,37 @@ result parked(options const& o)
     return bench::parked_result(o, us, before, while_parked);
 }
 
+result semaphore(options const& o)
+{
+    spindle::counting_semaphore<> permits(bench::permits);
+    spindle::wait_group group;
+    stopwatch watch;
+    for (std::size_t f = 0; f < bench::sharers; ++f)
+        group.go([&] {
+            for (std::size_t i = 0; i < o.count / bench::sharers; ++i) {
+                permits.acquire();
+                spindle::this_fiber::yield();
+                permits.release();
+            }
+        });
+    group.wait();
+    return {watch.ns() / static_cast<double>(o.count)};
+}
+
+result wait_group(options const& o)
+{
+    auto const each = o.count / bench::sharers;
+    spindle::wait_group pieces(each * bench::sharers);
+    stopwatch watch;
+    for (std::size_t f = 0; f < bench::sharers; ++f)
+        spindle::go([&, each] {
+            for (std::size_t i = 0; i < each; ++i)
+                pieces.done();
+        });
+    pieces.wait();
+    return {watch.ns() / static_cast<double>(o.count)};
+}
+
 void session(tcp_socket socket)
 {
     std::array<char, 4096> buffer;
@@ -284,6 +315,8 @@ int main(int argc, char** argv)
             {"shared_mutex", on_scheduler(shared_mutex)},
             {"skynet", on_scheduler(skynet)},
             {"timers", on_scheduler(timers)},
+            {"semaphore", on_scheduler(semaphore)},
+            {"wait_group", on_scheduler(wait_group)},
             {"parked", on_scheduler(parked)},
             {"echo", on_scheduler(echo)},
         });

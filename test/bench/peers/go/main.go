@@ -71,6 +71,8 @@ var workloads = map[string]workload{
 	"skynet":       {skynet, 1_000_000, "ms"},
 	"parked":       {parked, 100_000, "us/fiber"},
 	"timers":       {timers, 100_000, "ms"},
+	"semaphore":    {semaphore, 1_000_000, "ns/acquire"},
+	"wait_group":   {waitGroup, 10_000_000, "ns/done"},
 	"echo":         {echo, 0, "requests/s"},
 }
 
@@ -232,6 +234,37 @@ func sharedMutex(o options) (result, error) {
 		}
 		sum.Add(int64(seen))
 	})
+	return perCount(start, o)
+}
+
+// semaphore is what Go programs use for one: a channel with a slot for each permit.
+func semaphore(o options) (result, error) {
+	const goroutines, permits = 8, 4
+	sem := make(chan struct{}, permits)
+	start := time.Now()
+	parallel(goroutines, func(int) {
+		for i := 0; i < o.count/goroutines; i++ {
+			sem <- struct{}{}
+			runtime.Gosched()
+			<-sem
+		}
+	})
+	return perCount(start, o)
+}
+
+func waitGroup(o options) (result, error) {
+	const goroutines = 8
+	var wg sync.WaitGroup
+	wg.Add(o.count / goroutines * goroutines)
+	start := time.Now()
+	for i := 0; i < goroutines; i++ {
+		go func() {
+			for k := 0; k < o.count/goroutines; k++ {
+				wg.Done()
+			}
+		}()
+	}
+	wg.Wait()
 	return perCount(start, o)
 }
 
