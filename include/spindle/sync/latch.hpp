@@ -49,8 +49,8 @@ namespace spindle {
  * and, but for `wait()` and `arrive_and_wait()`, from handlers.
  *
  * @par Lifetime
- * May be destroyed as soon as one `wait()` has returned, where nobody else waits
- * or arrives.
+ * May be destroyed as soon as all waits have returned, and all handlers of
+ * `async_wait()` were called.
  */
 class latch {
 public:

@@ -144,7 +144,8 @@ private:
  * releases need not have acquired.
  *
  * @par Lifetime
- * As `std::counting_semaphore`: must outlive every call, `release()` too.
+ * As `std::counting_semaphore`: must outlive every call, `release()` too; and every
+ * handler of `async_acquire()`.
  *
  * @tparam LeastMaxValue The most permits there are at a time.
  */

@@ -50,9 +50,9 @@ namespace spindle {
  * run at the same time as a wait.
  *
  * @par Lifetime
- * May be destroyed as soon as `wait()` has returned, or the handler of
- * `async_wait()` runs without an error. A wait that was cancelled says nothing
- * of the pieces, which may still count down.
+ * May be destroyed as soon as all waits have returned, and all handlers of
+ * `async_wait()` were called. A wait that was cancelled says nothing of the pieces,
+ * which may still count down.
  */
 class wait_group {
 public:
