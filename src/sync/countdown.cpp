@@ -50,7 +50,7 @@ bool countdown::must_wait() noexcept
         if (word < one)
             return false;
     } while (!word_.compare_exchange_weak(
-        word, word | mark, std::memory_order_relaxed, std::memory_order_acquire));
+        word, word | mark, std::memory_order_acquire, std::memory_order_acquire));
     return true;
 }
 
