@@ -99,8 +99,9 @@ struct queued_waiter : wait_hook {
     ~queued_waiter() { BOOST_ASSERT(!queued()); }
 
     // The holder of the lock. Whether it may still be taken out: what was taken
-    // out may be in another list, of those to be woken.
-    bool may_leave() const noexcept { return queued() && result == wait_result::waiting; }
+    // out may be in another list, of those to be woken, whose links are not ours to
+    // look at. So the result goes first.
+    bool may_leave() const noexcept { return result == wait_result::waiting && queued(); }
     bool queued() const noexcept { return wait_hook::is_linked(); } // or in such a list
     void leave_queue() noexcept { wait_hook::unlink(); }
 
