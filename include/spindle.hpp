@@ -34,9 +34,14 @@
 #include <spindle/spawn_options.hpp>
 #include <spindle/stack/pooled_mmap.hpp>
 #include <spindle/stack/statistics.hpp>
+#include <spindle/sync/barrier.hpp>
 #include <spindle/sync/condition_variable.hpp>
+#include <spindle/sync/latch.hpp>
 #include <spindle/sync/mutex.hpp>
+#include <spindle/sync/once.hpp>
+#include <spindle/sync/semaphore.hpp>
 #include <spindle/sync/shared_mutex.hpp>
+#include <spindle/sync/singleflight.hpp>
 #include <spindle/sync/wait_group.hpp>
 #include <spindle/this_fiber.hpp>
 #include <spindle/time/ticker.hpp>

@@ -9,6 +9,8 @@
 #ifndef SPINDLE_FWD_HPP
 #define SPINDLE_FWD_HPP
 
+#include <cstddef>
+
 namespace spindle {
 
 class scheduler;
@@ -20,6 +22,14 @@ class recursive_mutex;
 class shared_mutex;
 class timed_mutex;
 class wait_group;
+class once_flag;
+class latch;
+template <class Key, class Value, class Hash, class KeyEqual>
+class singleflight;
+template <std::ptrdiff_t LeastMaxValue>
+class counting_semaphore;
+template <class CompletionFunction>
+class barrier;
 template <class R>
 class fiber;
 template <class... Signatures>

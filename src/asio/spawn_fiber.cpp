@@ -44,20 +44,6 @@ void discard_fiber(fiber_record& g) noexcept
     release_fiber(held_here(), g);
 }
 
-bool left_by_stop() noexcept
-{
-    auto const& self = *current_fiber();
-    if (!stop_requested(self) && !(self.base && self.base->cancelled()))
-        return false;
-    try {
-        throw;
-    } catch (system_error const& e) {
-        return e.code() == operation_aborted();
-    } catch (...) {
-        return false;
-    }
-}
-
 void unhandled_here() noexcept
 {
     auto& g = *current_fiber();

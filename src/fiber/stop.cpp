@@ -105,4 +105,18 @@ void throw_stopped(fiber_record& self)
     throw_error(operation_aborted());
 }
 
+bool left_by_stop() noexcept
+{
+    auto const* const self = current_fiber();
+    if (!self || !(stop_requested(*self) || (self->scope && self->scope->cancelled())))
+        return false;
+    try {
+        throw;
+    } catch (system_error const& e) {
+        return e.code() == operation_aborted();
+    } catch (...) {
+        return false;
+    }
+}
+
 } // namespace spindle::detail

@@ -8,7 +8,6 @@
 
 #include <spindle/sync/mutex.hpp>
 
-#include <spindle/detail/base/cpu_relax.hpp>
 #include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/park.hpp>
@@ -23,8 +22,8 @@ namespace detail {
 
 namespace {
 
-// A section that is shorter than this is not worth a switch.
-constexpr int spins = 4, pauses = 30;
+// How often a waiter wakes up in vain.
+constexpr int patience = 8;
 
 } // namespace
 
@@ -50,45 +49,27 @@ bool mutex_core::lock_until_slow(time_point deadline)
 
 wait_result mutex_core::wait_for_lock(fiber_record* self, time_point deadline, cancellable c)
 {
-    if (spin(0))
+    if (spin_for([this] { return try_lock(); }))
         return wait_result::done;
     blocked_waiter<mutex_waiter> w(lock_, self, deadline);
-    for (word_type mine = 0;;) {
+    for (int wakes = 0;; ++wakes) {
+        // The flag that taking the mutex, or queueing up, clears.
+        auto const mine = wakes == 0 ? 0 : woken;
+        if (wakes != 0 && spin_for([this] { return try_take(woken); })) // W
+            return wait_result::done;
         lock_.lock();
         if (take_or_announce(mine)) {
             lock_.unlock();
             return wait_result::done;
         }
-        if (mine == 0) {
+        w.entitled = wakes == patience; // I3
+        if (wakes == 0)
             queue_.push_back(w);
-        } else {
-            w.entitled = true; // I3
+        else
             queue_.push_front(w);
-        }
         auto const result = w.wait(wait_reason::mutex, c);
         if (result != wait_result::done || w.owns)
             return result;
-        mine = woken;
-        if (spin(mine))
-            return wait_result::done;
-    }
-}
-
-// `mine`: the flag that taking the mutex clears.
-bool mutex_core::spin(word_type mine) noexcept
-{
-    auto word = word_.load(std::memory_order_relaxed);
-    for (int i = 0;;) {
-        if ((word & locked) == 0) {
-            if (take(word, (word & ~mine) | locked)) // W
-                return true;
-            continue;
-        }
-        if (i++ == spins || !worth_spinning())
-            return false;
-        for (int k = 0; k != pauses; ++k)
-            relax_cpu();
-        word = word_.load(std::memory_order_relaxed);
     }
 }
 
@@ -151,22 +132,9 @@ void mutex_core::destroyed_in_use() noexcept
 
 // --- recursive_mutex -----------------------------------------------------------------------
 
-namespace {
-
-// The fiber that calls, or its thread.
-SPINDLE_NOINLINE void const* whoever_calls() noexcept
-{
-    static thread_local char thread;
-    asm volatile("");
-    void const* const fiber = detail::current_fiber();
-    return fiber ? fiber : &thread;
-}
-
-} // namespace
-
 bool recursive_mutex::enter_again() noexcept
 {
-    if (owner_.load(std::memory_order_relaxed) != whoever_calls())
+    if (owner_.load(std::memory_order_relaxed) != detail::whoever_calls())
         return false;
     ++depth_;
     return true;
@@ -192,13 +160,13 @@ bool recursive_mutex::try_lock() noexcept
 
 void recursive_mutex::enter() noexcept
 {
-    owner_.store(whoever_calls(), std::memory_order_relaxed);
+    owner_.store(detail::whoever_calls(), std::memory_order_relaxed);
     depth_ = 1;
 }
 
 void recursive_mutex::unlock() noexcept
 {
-    if (owner_.load(std::memory_order_relaxed) != whoever_calls())
+    if (owner_.load(std::memory_order_relaxed) != detail::whoever_calls())
         detail::fatal("a recursive_mutex was unlocked by one who does not own it");
     if (--depth_ != 0)
         return;

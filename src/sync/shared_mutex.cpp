@@ -10,6 +10,7 @@
 
 #include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/park.hpp>
 
 #include <mutex>
 
@@ -17,7 +18,10 @@ namespace spindle::detail {
 
 void shared_mutex_core::lock_slow()
 {
-    blocked_waiter<waiting_writer> w(lock_, waiting_fiber());
+    auto* const self = waiting_fiber();
+    if (spin_for([this] { return try_lock(); }))
+        return;
+    blocked_waiter<waiting_writer> w(lock_, self);
     lock_.lock();
     if (take_or_announce(false)) {
         lock_.unlock();
@@ -29,7 +33,10 @@ void shared_mutex_core::lock_slow()
 
 void shared_mutex_core::lock_shared_slow()
 {
-    blocked_waiter<waiting_reader> r(lock_, waiting_fiber());
+    auto* const self = waiting_fiber();
+    if (spin_for([this] { return try_lock_shared(); }))
+        return;
+    blocked_waiter<waiting_reader> r(lock_, self);
     lock_.lock();
     if (take_or_announce(true)) {
         lock_.unlock();

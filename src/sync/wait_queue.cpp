@@ -12,6 +12,7 @@
 #include <spindle/detail/base/cpu_relax.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 #include <spindle/detail/fiber/waiter.hpp>
+#include <spindle/error.hpp>
 
 #include <mutex>
 
@@ -61,8 +62,7 @@ void blocked_wait::disarm() noexcept
 bool blocked_wait::end_wait(wait_result why) noexcept
 {
     std::lock_guard guard(lock_);
-    if (why == wait_result::timed_out)
-        passed_ = true;
+    (why == wait_result::timed_out ? passed_ : aborted_) = true;
     if (!waiter_.parked || !waiter_.may_leave())
         return false;
     waiter_.leave_queue();
@@ -70,11 +70,21 @@ bool blocked_wait::end_wait(wait_result why) noexcept
     return true;
 }
 
+void blocked_wait::abort() noexcept
+{
+    if (end_wait(wait_result::aborted))
+        waiter_.wake();
+}
+
 wait_result blocked_wait::wait(wait_reason why, cancellable c) noexcept
 {
     waiter_.result = wait_result::waiting;
     waiter_.parked = true; // once the lock is released
-    if (waiter_.fiber)
+    if (aborted_ && c == cancellable::yes) {
+        waiter_.leave_queue();
+        waiter_.result = wait_result::aborted;
+        lock_.unlock();
+    } else if (waiter_.fiber)
         wait_in_fiber(why, c);
     else
         wait_in_thread(why);
@@ -110,6 +120,13 @@ void blocked_wait::wait_in_thread(wait_reason why) noexcept
     lock_.unlock();
     if (!thread.wait_until(deadline_) && !end_wait(wait_result::timed_out))
         thread.wait(why); // taken out just now: the wake-up is on its way
+}
+
+void throw_aborted(fiber_record* self)
+{
+    if (self)
+        throw_stopped(*self);
+    throw_error(operation_aborted());
 }
 
 } // namespace spindle::detail

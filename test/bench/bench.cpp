@@ -39,9 +39,12 @@ std::map<std::string, definition> const definitions{
     {"select", {1'000'000, "ns/item"}},
     {"mutex", {10'000'000, "ns/lock"}},
     {"mutex_yield", {1'000'000, "ns/lock"}},
+    {"shared_mutex", {10'000'000, "ns/lock"}},
     {"skynet", {1'000'000, "ms"}},
     {"parked", {100'000, "us/fiber"}},
     {"timers", {100'000, "ms"}},
+    {"semaphore", {1'000'000, "ns/acquire"}},
+    {"wait_group", {10'000'000, "ns/done"}},
     {"echo", {0, "requests/s"}},
 };
 

@@ -30,6 +30,13 @@ inline constexpr std::size_t wave = 1000;
 /// Items a channel of `buffered` and `buffered44` holds.
 inline constexpr std::size_t channel_capacity = 128;
 
+/// Fibers that share a mutex.
+inline constexpr std::size_t lockers = 8;
+
+/// Fibers that share the permits of `semaphore`, or count `wait_group` down.
+inline constexpr std::size_t sharers = 8;
+inline constexpr std::ptrdiff_t permits = 4;
+
 /// The stack of a stackful peer's fiber: below malloc's threshold for mmap, so
 /// that stacks are reused and not mapped anew.
 inline constexpr std::size_t stack_size = 64 * 1024;
@@ -92,6 +99,19 @@ struct waves {
         return n;
     }
 };
+
+/// What each of the `lockers` fibers of `mutex` does; of `mutex_yield`, where `yield`
+/// does something.
+template <class Mutex, class Yield>
+void lock_often(options const& o, Mutex& m, std::size_t& counter, Yield yield)
+{
+    for (std::size_t i = 0; i < o.count / lockers; ++i) {
+        m.lock();
+        ++counter;
+        yield();
+        m.unlock();
+    }
+}
 
 /// Time since construction.
 class stopwatch {

@@ -52,10 +52,13 @@ CASES = [
     Case("select", "select", quick_count=100_000),
     Case("mutex", "mutex", quick_count=1_000_000),
     Case("mutex_yield", "mutex_yield", quick_count=100_000),
+    Case("shared_mutex", "shared_mutex", quick_count=1_000_000),
     Case("skynet", "skynet", quick_count=100_000),
     Case("parked", "parked", quick_count=10_000),
     Case("parked 1M", "parked", count=1_000_000),
     Case("timers", "timers", quick_count=10_000),
+    Case("semaphore", "semaphore", quick_count=100_000),
+    Case("wait_group", "wait_group", quick_count=1_000_000),
     Case("echo", "echo", quick_count=0),
 ]
 

@@ -129,6 +129,47 @@ result select_four(options const& o)
     return {watch.ns() / static_cast<double>(o.count)};
 }
 
+template <class Yield>
+result mutex(options const& o, Yield yield)
+{
+    spindle::mutex m;
+    std::size_t counter = 0;
+    spindle::wait_group group;
+    stopwatch watch;
+    for (std::size_t f = 0; f < bench::lockers; ++f)
+        group.go([&] { bench::lock_often(o, m, counter, yield); });
+    group.wait();
+    return {watch.ns() / static_cast<double>(o.count)};
+}
+
+// Each twentieth lock is a writer's.
+result shared_mutex(options const& o)
+{
+    spindle::shared_mutex m;
+    std::size_t counter = 0;
+    std::atomic<std::size_t> sum{0};
+    spindle::wait_group group;
+    stopwatch watch;
+    for (std::size_t f = 0; f < bench::lockers; ++f)
+        group.go([&] {
+            std::size_t seen = 0;
+            for (std::size_t i = 0; i < o.count / bench::lockers; ++i) {
+                if (i % 20 == 0) {
+                    m.lock();
+                    ++counter;
+                    m.unlock();
+                } else {
+                    m.lock_shared();
+                    seen += counter;
+                    m.unlock_shared();
+                }
+            }
+            sum += seen; // so that the reads are not left out
+        });
+    group.wait();
+    return {watch.ns() / static_cast<double>(o.count)};
+}
+
 void node(spindle::send_channel<std::size_t> const& parent, std::size_t first, std::size_t leaves)
 {
     if (leaves == 1) {
@@ -195,6 +236,37 @@ result parked(options const& o)
     return bench::parked_result(o, us, before, while_parked);
 }
 
+result semaphore(options const& o)
+{
+    spindle::counting_semaphore<> permits(bench::permits);
+    spindle::wait_group group;
+    stopwatch watch;
+    for (std::size_t f = 0; f < bench::sharers; ++f)
+        group.go([&] {
+            for (std::size_t i = 0; i < o.count / bench::sharers; ++i) {
+                permits.acquire();
+                spindle::this_fiber::yield();
+                permits.release();
+            }
+        });
+    group.wait();
+    return {watch.ns() / static_cast<double>(o.count)};
+}
+
+result wait_group(options const& o)
+{
+    auto const each = o.count / bench::sharers;
+    spindle::wait_group pieces(each * bench::sharers);
+    stopwatch watch;
+    for (std::size_t f = 0; f < bench::sharers; ++f)
+        spindle::go([&, each] {
+            for (std::size_t i = 0; i < each; ++i)
+                pieces.done();
+        });
+    pieces.wait();
+    return {watch.ns() / static_cast<double>(o.count)};
+}
+
 void session(tcp_socket socket)
 {
     std::array<char, 4096> buffer;
@@ -237,8 +309,14 @@ int main(int argc, char** argv)
             {"buffered", on_scheduler([](options const& o) { return buffered(o, 1); })},
             {"buffered44", on_scheduler([](options const& o) { return buffered(o, 4); })},
             {"select", on_scheduler(select_four)},
+            {"mutex", on_scheduler([](options const& o) { return mutex(o, [] {}); })},
+            {"mutex_yield",
+             on_scheduler([](options const& o) { return mutex(o, spindle::this_fiber::yield); })},
+            {"shared_mutex", on_scheduler(shared_mutex)},
             {"skynet", on_scheduler(skynet)},
             {"timers", on_scheduler(timers)},
+            {"semaphore", on_scheduler(semaphore)},
+            {"wait_group", on_scheduler(wait_group)},
             {"parked", on_scheduler(parked)},
             {"echo", on_scheduler(echo)},
         });

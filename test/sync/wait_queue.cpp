@@ -232,3 +232,52 @@ BOOST_AUTO_TEST_CASE(exactly_one_of_release_stop_and_deadline_ends_a_wait)
         BOOST_TEST(g.waiting() == 0u);
     });
 }
+
+// Taken out, and in a list with the others until it is woken: the stop comes late.
+BOOST_AUTO_TEST_CASE(a_stop_leaves_alone_who_was_taken_out_and_is_not_woken_yet)
+{
+    over_processors([] {
+        gate g;
+        auto first = spindle::spawn([&] { return g.wait(); });
+        auto second = spindle::spawn([&] { return g.wait(); });
+        g.await(2);
+        wait_queue taken;
+        {
+            std::lock_guard guard(g.lock);
+            taken.swap(g.queue);
+            for (auto& w : taken)
+                w.result = wait_result::done;
+        }
+        first.request_stop();
+        second.request_stop();
+        wake_all(taken);
+        BOOST_TEST((first.join() == wait_result::done));
+        BOOST_TEST((second.join() == wait_result::done));
+    });
+}
+
+BOOST_AUTO_TEST_CASE(abort_ends_a_cancellable_wait_this_one_or_the_next)
+{
+    auto const body = [] {
+        gate g;
+        std::atomic<blocked_waiter<>*> waiting{nullptr};
+        std::thread other([&] {
+            while (!waiting)
+                std::this_thread::yield();
+            waiting.load()->abort();
+            waiting = nullptr;
+        });
+        blocked_waiter<> w(g.lock, current_fiber());
+        for (int i = 0; i != 2; ++i) {
+            g.lock.lock();
+            g.queue.push_back(w);
+            waiting = i == 0 ? &w : nullptr;
+            BOOST_TEST((w.wait(why) == wait_result::aborted));
+            if (i == 0)
+                other.join();
+        }
+        BOOST_TEST(g.waiting() == 0u);
+    };
+    body();
+    over_processors(body);
+}

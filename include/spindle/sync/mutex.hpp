@@ -28,9 +28,9 @@ namespace spindle {
  * Use it with `std::lock_guard`, `std::unique_lock`, `std::scoped_lock`.
  *
  * It may be held while the fiber waits for something else, and the fiber may
- * unlock it on another thread than it locked it on. Those who wait come first come
- * first served, but one that runs may overtake the first of them once: so a lock
- * that is busy costs no switch each time, and nobody starves.
+ * unlock it on another thread than it locked it on. Who waits longest is served
+ * first, but those that run may overtake it a few times: so a busy mutex does not
+ * cost a switch each time, and nobody starves.
  *
  * @par Example
  * @code

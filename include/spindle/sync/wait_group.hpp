@@ -10,12 +10,13 @@
 #define SPINDLE_SYNC_WAIT_GROUP_HPP
 
 #include <spindle/config.hpp>
-#include <spindle/detail/base/atomic.hpp>
-#include <spindle/detail/base/spin_lock.hpp>
+#include <spindle/detail/sync/async_wait.hpp>
+#include <spindle/detail/sync/countdown.hpp>
 #include <spindle/go.hpp>
 
 #include <cstddef>
 #include <optional>
+#include <stop_token>
 #include <type_traits>
 #include <utility>
 
@@ -36,32 +37,33 @@ namespace spindle {
  *
  * @par Blocking
  * `wait()` parks the calling fiber; on a plain thread it blocks the thread.
+ * `async_wait()` never waits: for callbacks, coroutines and futures.
  *
  * @par Cancellation
- * Not a cancellation point.
+ * `wait()` is not a cancellation point: it returns when the work is done.
+ * `wait(token)` is one. The pieces go on in any case.
  *
  * @par Thread Safety
  * @e Distinct @e objects: Safe.@n
  * @e Shared @e objects: Safe, from fibers of any scheduler, from plain threads
  * and, but for `wait()`, from handlers; except that `add()` from zero must not
- * run at the same time as `wait()`.
+ * run at the same time as a wait.
  *
  * @par Lifetime
- * May be destroyed as soon as `wait()` has returned.
+ * May be destroyed as soon as all waits have returned, and all handlers of
+ * `async_wait()` were called. A wait that was cancelled says nothing of the pieces,
+ * which may still count down.
  */
 class wait_group {
 public:
     /// Constructs with `initial` pieces outstanding.
-    explicit wait_group(std::size_t initial = 0) noexcept : word_(initial * one) {}
+    explicit wait_group(std::size_t initial = 0) noexcept : count_(initial) {}
 
     wait_group(wait_group const&) = delete;
     wait_group& operator=(wait_group const&) = delete;
 
     /// Adds `n` pieces.
-    void add(std::size_t n = 1) noexcept
-    {
-        word_.fetch_add(n * one, std::memory_order_relaxed);
-    }
+    void add(std::size_t n = 1) noexcept { count_.add(n); }
 
     /// Finishes one piece.
     /**
@@ -73,7 +75,39 @@ public:
     /**
      * @throws system_error `errc::not_in_fiber` in a completion handler.
      */
-    SPINDLE_DECL void wait();
+    void wait() { count_.wait(detail::wait_reason::wait_group); }
+
+    /// Waits until the counter is zero, or until a stop.
+    /**
+     * A counter that is zero wins over a stop.
+     *
+     * @param token Ends the wait; beside it, in a fiber, the fiber's own stop does.
+     *
+     * @throws system_error `boost::asio::error::operation_aborted` if the token or
+     * the fiber was asked to stop; `errc::not_in_fiber` in a completion handler.
+     */
+    void wait(std::stop_token token)
+    {
+        count_.wait(detail::wait_reason::wait_group, std::move(token));
+    }
+
+    /// Completes when the counter is zero.
+    /**
+     * The signature is `void(error_code)`; the one error is `operation_aborted`,
+     * where the token's cancellation slot is emitted, whatever the type. Honours
+     * the token's executor, immediate executor and allocator.
+     *
+     * @par Example
+     * @code
+     * group.async_wait([&](spindle::error_code) { flush(); });
+     * co_await group.async_wait(boost::asio::use_awaitable);
+     * @endcode
+     */
+    template <class CompletionToken>
+    auto async_wait(CompletionToken&& token)
+    {
+        return detail::async_wait(count_, std::forward<CompletionToken>(token));
+    }
 
     /// Starts `fn` as a piece of its own, as `spindle::go`.
     /**
@@ -97,8 +131,6 @@ public:
     }
 
 private:
-    struct waiting;
-
     template <class Function>
     struct piece {
         std::optional<detail::go_task<Function>> task;
@@ -112,13 +144,7 @@ private:
         }
     };
 
-    // The counter, times two, plus one while somebody waits.
-    static constexpr std::size_t one = 2;
-    static constexpr std::size_t waited_for = 1;
-
-    detail::atomic<std::size_t> word_;
-    detail::spin_lock lock_;
-    waiting* waiting_ = nullptr; // under lock_
+    detail::countdown count_;
 };
 
 } // namespace spindle

@@ -186,6 +186,17 @@ result buffered(options const& o, std::size_t pairs)
     return {watch.ns() / static_cast<double>(o.count)};
 }
 
+template <class Yield>
+result mutex(options const& o, Yield yield)
+{
+    fibers::mutex m;
+    std::size_t counter = 0;
+    stopwatch watch;
+    parallel(
+        o.threads, bench::lockers, [&](std::size_t) { bench::lock_often(o, m, counter, yield); });
+    return {watch.ns() / static_cast<double>(o.count)};
+}
+
 result parked(options const& o)
 {
     auto const before = bench::memory::now();
@@ -239,6 +250,9 @@ int main(int argc, char** argv)
             {"pingpong", pingpong},
             {"buffered", [](options const& o) { return buffered(o, 1); }},
             {"buffered44", [](options const& o) { return buffered(o, 4); }},
+            {"mutex", [](options const& o) { return mutex(o, [] {}); }},
+            {"mutex_yield",
+             [](options const& o) { return mutex(o, [] { boost::this_fiber::yield(); }); }},
             {"parked", parked},
             {"timers", timers},
         });

@@ -44,10 +44,6 @@ inline void const* call_site() noexcept { return nullptr; }
 // Gives it back: its task could not be made.
 SPINDLE_DECL void discard_fiber(fiber_record& g) noexcept;
 
-// True: an exception that leaves the running fiber is its stop, and no failure.
-// In a catch block.
-[[nodiscard]] SPINDLE_DECL bool left_by_stop() noexcept;
-
 // In a catch block of the running fiber, which nobody waits for.
 SPINDLE_DECL void unhandled_here() noexcept;
 

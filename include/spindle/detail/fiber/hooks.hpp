@@ -69,6 +69,9 @@ enum class standing {
 
 [[nodiscard]] SPINDLE_DECL standing where_am_i() noexcept;
 
+// Who calls, to tell it from others that are alive: the fiber, or its thread.
+[[nodiscard]] SPINDLE_DECL SPINDLE_NOINLINE void const* whoever_calls() noexcept;
+
 // Throws errc::not_in_fiber unless the caller may park or block.
 SPINDLE_DECL void require_may_wait();
 

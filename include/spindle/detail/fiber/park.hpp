@@ -11,6 +11,7 @@
 #define SPINDLE_DETAIL_FIBER_PARK_HPP
 
 #include <spindle/config.hpp>
+#include <spindle/detail/base/cpu_relax.hpp>
 #include <spindle/detail/fiber/record.hpp>
 
 namespace spindle::detail {
@@ -45,6 +46,22 @@ SPINDLE_DECL void ready(fiber_record& g, lane where = lane::next) noexcept;
 // Any thread. Whether to wait for another one by spinning: it has a core of its
 // own, and nothing else is queued to run here meanwhile.
 [[nodiscard]] SPINDLE_DECL bool worth_spinning() noexcept;
+
+// Any thread. Tries again and again, for as long as a short section may take that
+// another core is in: a switch takes longer than that. False: it is not worth it
+// any more.
+template <class Try>
+[[nodiscard]] bool spin_for(Try attempt) noexcept
+{
+    constexpr int rounds = 4, pauses = 30;
+    for (int i = 0; !attempt(); ++i) {
+        if (i == rounds || !worth_spinning())
+            return false;
+        for (int k = 0; k != pauses; ++k)
+            relax_cpu();
+    }
+    return true;
+}
 
 } // namespace spindle::detail
 

@@ -178,6 +178,10 @@ SPINDLE_DECL void end_life(fiber_record& self) noexcept;
 // trying must not keep the thread.
 [[noreturn]] SPINDLE_DECL void throw_stopped(fiber_record& self);
 
+// In a catch block. True: the exception is the stop of the running fiber, and no
+// failure.
+[[nodiscard]] SPINDLE_DECL bool left_by_stop() noexcept;
+
 } // namespace spindle::detail
 
 #endif // SPINDLE_DETAIL_FIBER_STOP_HPP

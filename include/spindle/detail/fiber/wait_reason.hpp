@@ -29,6 +29,11 @@ enum class wait_reason : std::uint8_t {
     join,       // fiber<R>::join
     wait_group, // wait_group::wait
     task_group, // task_group::wait, and spawn beyond its limit
+    once,       // call_once
+    singleflight, // singleflight::call
+    semaphore,  // counting_semaphore::acquire
+    latch,      // latch::wait
+    barrier,    // barrier::wait
     send,       // channel::send
     receive,    // channel::receive
     select,     // select
@@ -69,6 +74,16 @@ inline char const* to_string(wait_reason r) noexcept
         return "task_group";
     case wait_reason::wait_group:
         return "wait_group";
+    case wait_reason::once:
+        return "call_once";
+    case wait_reason::singleflight:
+        return "singleflight call";
+    case wait_reason::semaphore:
+        return "semaphore acquire";
+    case wait_reason::latch:
+        return "latch";
+    case wait_reason::barrier:
+        return "barrier";
     case wait_reason::send:
         return "channel send";
     case wait_reason::receive:

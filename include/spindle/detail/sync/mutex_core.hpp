@@ -38,8 +38,9 @@ struct mutex_waiter : queued_waiter {
 //            first out of the queue. It is woken, and competes with whoever comes
 //            meanwhile: a fiber that runs can lock and unlock often in the time
 //            that one needs to be scheduled. If it was overtaken it goes to the
-//            front of the queue, entitled: the next unlock leaves the mutex
-//            locked and gives it to that one.
+//            front of the queue; and when that has happened eight times,
+//            entitled: the next unlock leaves the mutex locked and gives it to
+//            that one.
 //
 // Who may touch what
 //
@@ -54,8 +55,8 @@ struct mutex_waiter : queued_waiter {
 //       before it that is on the way: the next unlock looks into the queue, or the
 //       one on the way will, by its own unlock.
 //   I2  At most one is on the way.
-//   I3  A waiter is overtaken by those who come later once in each of its waits,
-//       for as long as it takes it to run.
+//   I3  Those who come later overtake a waiter while it is on the way, and it is on
+//       the way at most eight times.
 //
 // Why it is correct
 //
@@ -109,14 +110,7 @@ public:
         return take_free() || lock_until_slow(deadline);
     }
 
-    bool try_lock() noexcept
-    {
-        auto word = word_.load(std::memory_order_relaxed);
-        while ((word & locked) == 0)
-            if (take(word, word | locked))
-                return true;
-        return false;
-    }
+    bool try_lock() noexcept { return try_take(0); }
 
     // The owner.
     void unlock() noexcept
@@ -144,6 +138,16 @@ private:
         return take(free, locked);
     }
 
+    // Clears the flags `mine` in the same step.
+    bool try_take(word_type mine) noexcept
+    {
+        auto word = word_.load(std::memory_order_relaxed);
+        while ((word & locked) == 0)
+            if (take(word, (word & ~mine) | locked))
+                return true;
+        return false;
+    }
+
     bool take(word_type& from, word_type to) noexcept
     {
         return word_.compare_exchange_strong(
@@ -153,7 +157,6 @@ private:
     void lock_slow();
     bool lock_until_slow(time_point deadline);
     wait_result wait_for_lock(fiber_record* self, time_point deadline, cancellable c);
-    bool spin(word_type mine) noexcept;
     bool take_or_announce(word_type mine) noexcept;
     void unlock_slow(word_type word) noexcept;
     [[noreturn]] static void destroyed_in_use() noexcept;

@@ -63,6 +63,8 @@ namespace spindle::detail {
 //      queued: they are two more of those that I1 is about, so that exactly one
 //      ends the wait. The frame outlives them: unhook_wait() waits for a stopper
 //      that is inside, and a deadline that could not be taken back is waited for.
+//      abort() is a third; that its caller is gone before the frame is the
+//      business of whoever gives it to others.
 //   E  A waiter may also be queued before it calls wait(), to let go of something
 //      else with the lock released: until it is `parked` whoever takes it out must
 //      not wake it. It looks at its result under the lock before it calls wait().
@@ -97,8 +99,9 @@ struct queued_waiter : wait_hook {
     ~queued_waiter() { BOOST_ASSERT(!queued()); }
 
     // The holder of the lock. Whether it may still be taken out: what was taken
-    // out may be in another list, of those to be woken.
-    bool may_leave() const noexcept { return queued() && result == wait_result::waiting; }
+    // out may be in another list, of those to be woken, whose links are not ours to
+    // look at. So the result goes first.
+    bool may_leave() const noexcept { return result == wait_result::waiting && queued(); }
     bool queued() const noexcept { return wait_hook::is_linked(); } // or in such a list
     void leave_queue() noexcept { wait_hook::unlink(); }
 
@@ -165,6 +168,10 @@ public:
     // again.
     SPINDLE_DECL wait_result wait(wait_reason why, cancellable c = cancellable::yes) noexcept;
 
+    // Any thread, as long as it lives, with nothing held. Ends a cancellable wait,
+    // the one that goes on or the next.
+    SPINDLE_DECL void abort() noexcept;
+
 private:
     static SPINDLE_DECL void stop_now(stop_hook& h) noexcept;
     SPINDLE_DECL void arm();
@@ -178,6 +185,7 @@ private:
     timer_queue* timers_ = nullptr; // null: a thread waits, or the deadline is never
     time_point const deadline_;
     bool passed_ = false;           // under the lock
+    bool aborted_ = false;          // under the lock
     atomic<bool> left_{false};      // the timer has; set last
 };
 
@@ -193,9 +201,13 @@ public:
     {
     }
 
+    using blocked_wait::abort;
     using Waiter::queued; // timer_entry has one too
     using blocked_wait::wait;
 };
+
+// The end of a cancelled wait: throws operation_aborted. `self` null: a thread.
+[[noreturn]] SPINDLE_DECL void throw_aborted(fiber_record* self);
 
 } // namespace spindle::detail
 

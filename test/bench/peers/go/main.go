@@ -58,19 +58,22 @@ type workload struct {
 
 // The sizes and units; bench.cpp has the same table.
 var workloads = map[string]workload{
-	"spawn":       {spawn, 1_000_000, "ns/fiber"},
-	"yield":       {yield, 1_000_000, "ns/switch"},
-	"switch":      {handOver, 5_000_000, "ns/switch"},
-	"pingpong":    {pingpong, 1_000_000, "ns/round-trip"},
-	"buffered":    {func(o options) (result, error) { return buffered(o, 1) }, 5_000_000, "ns/item"},
-	"buffered44":  {func(o options) (result, error) { return buffered(o, 4) }, 5_000_000, "ns/item"},
-	"select":      {selectFour, 1_000_000, "ns/item"},
-	"mutex":       {func(o options) (result, error) { return mutex(o, false) }, 10_000_000, "ns/lock"},
-	"mutex_yield": {func(o options) (result, error) { return mutex(o, true) }, 1_000_000, "ns/lock"},
-	"skynet":      {skynet, 1_000_000, "ms"},
-	"parked":      {parked, 100_000, "us/fiber"},
-	"timers":      {timers, 100_000, "ms"},
-	"echo":        {echo, 0, "requests/s"},
+	"spawn":        {spawn, 1_000_000, "ns/fiber"},
+	"yield":        {yield, 1_000_000, "ns/switch"},
+	"switch":       {handOver, 5_000_000, "ns/switch"},
+	"pingpong":     {pingpong, 1_000_000, "ns/round-trip"},
+	"buffered":     {func(o options) (result, error) { return buffered(o, 1) }, 5_000_000, "ns/item"},
+	"buffered44":   {func(o options) (result, error) { return buffered(o, 4) }, 5_000_000, "ns/item"},
+	"select":       {selectFour, 1_000_000, "ns/item"},
+	"mutex":        {func(o options) (result, error) { return mutex(o, false) }, 10_000_000, "ns/lock"},
+	"mutex_yield":  {func(o options) (result, error) { return mutex(o, true) }, 1_000_000, "ns/lock"},
+	"shared_mutex": {sharedMutex, 10_000_000, "ns/lock"},
+	"skynet":       {skynet, 1_000_000, "ms"},
+	"parked":       {parked, 100_000, "us/fiber"},
+	"timers":       {timers, 100_000, "ms"},
+	"semaphore":    {semaphore, 1_000_000, "ns/acquire"},
+	"wait_group":   {waitGroup, 10_000_000, "ns/done"},
+	"echo":         {echo, 0, "requests/s"},
 }
 
 func perCount(start time.Time, o options) (result, error) {
@@ -206,6 +209,62 @@ func mutex(o options, yielding bool) (result, error) {
 			mu.Unlock()
 		}
 	})
+	return perCount(start, o)
+}
+
+// Each twentieth lock is a writer's.
+func sharedMutex(o options) (result, error) {
+	const goroutines = 8
+	var mu sync.RWMutex
+	var sum atomic.Int64
+	total := 0
+	start := time.Now()
+	parallel(goroutines, func(int) {
+		seen := 0
+		for i := 0; i < o.count/goroutines; i++ {
+			if i%20 == 0 {
+				mu.Lock()
+				total++
+				mu.Unlock()
+			} else {
+				mu.RLock()
+				seen += total
+				mu.RUnlock()
+			}
+		}
+		sum.Add(int64(seen))
+	})
+	return perCount(start, o)
+}
+
+// semaphore is what Go programs use for one: a channel with a slot for each permit.
+func semaphore(o options) (result, error) {
+	const goroutines, permits = 8, 4
+	sem := make(chan struct{}, permits)
+	start := time.Now()
+	parallel(goroutines, func(int) {
+		for i := 0; i < o.count/goroutines; i++ {
+			sem <- struct{}{}
+			runtime.Gosched()
+			<-sem
+		}
+	})
+	return perCount(start, o)
+}
+
+func waitGroup(o options) (result, error) {
+	const goroutines = 8
+	var wg sync.WaitGroup
+	wg.Add(o.count / goroutines * goroutines)
+	start := time.Now()
+	for i := 0; i < goroutines; i++ {
+		go func() {
+			for k := 0; k < o.count/goroutines; k++ {
+				wg.Done()
+			}
+		}()
+	}
+	wg.Wait()
 	return perCount(start, o)
 }
 

@@ -1,0 +1,249 @@
+//
+// sync/barrier.cpp
+// ~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#define BOOST_TEST_MODULE sync.barrier
+#include <spindle/go.hpp>
+#include <spindle/sync/barrier.hpp>
+#include <spindle/sync/wait_group.hpp>
+#include <spindle/this_fiber.hpp>
+
+#include <support/child.hpp>
+#include <support/fixture.hpp>
+
+#include <boost/asio/post.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+using spindle::barrier;
+using spindle::wait_group;
+using spindle::this_fiber::yield;
+using spindle_test::over_processors;
+
+namespace {
+
+struct callback {
+    std::function<void()> f;
+    void operator()() noexcept { f(); }
+};
+
+using noisy = barrier<callback>;
+
+} // namespace
+
+static_assert(std::is_constructible_v<barrier<>, std::ptrdiff_t>);
+static_assert(!std::is_convertible_v<std::ptrdiff_t, barrier<>>);
+static_assert(!std::is_copy_constructible_v<barrier<>> && !std::is_copy_assignable_v<barrier<>>);
+static_assert(!std::is_copy_constructible_v<barrier<>::arrival_token>);
+static_assert(std::is_nothrow_move_constructible_v<barrier<>::arrival_token>);
+static_assert(barrier<>::max() > 0);
+
+BOOST_AUTO_TEST_CASE(a_phase_ends_with_the_last_arrival)
+{
+    int ended = 0;
+    noisy b(3, {[&] { ++ended; }});
+    auto first = b.arrive();
+    BOOST_TEST(ended == 0);
+    auto second = b.arrive(2);
+    BOOST_TEST(ended == 1);
+    b.wait(std::move(first));
+    b.wait(std::move(second));
+    (void)b.arrive(3);
+    BOOST_TEST(ended == 2);
+    barrier one(1);
+    one.arrive_and_wait();
+    one.arrive_and_wait();
+    barrier const none(0);
+}
+
+BOOST_AUTO_TEST_CASE(nobody_goes_on_before_all_have_come_and_the_function_has_run)
+{
+    over_processors([] {
+        constexpr int n = 8, phases = 100;
+        std::vector<int> at(n); // plain: a lost release would be seen
+        int completed = 0;
+        std::atomic<int> wrong{0};
+        noisy b(n, {[&] {
+                    for (auto const phase : at)
+                        wrong += phase != completed + 1;
+                    ++completed;
+                }});
+        wait_group group;
+        for (std::size_t i = 0; i != n; ++i)
+            group.go([&, i] {
+                for (int phase = 1; phase <= phases; ++phase) {
+                    at[i] = phase;
+                    if (i % 2 == 0)
+                        yield();
+                    if (i % 3 == 0)
+                        b.wait(b.arrive());
+                    else
+                        b.arrive_and_wait();
+                    wrong += completed < phase;
+                }
+            });
+        group.wait();
+        BOOST_TEST(wrong == 0);
+        BOOST_TEST(completed == phases);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(the_function_may_park_and_keeps_the_others)
+{
+    over_processors([] {
+        int made = 0;
+        noisy b(4, {[&] {
+                    for (int i = 0; i != 5; ++i)
+                        yield();
+                    ++made;
+                }});
+        std::atomic<int> wrong{0};
+        wait_group group;
+        for (int i = 0; i != 4; ++i)
+            group.go([&] {
+                for (int phase = 1; phase != 10; ++phase) {
+                    b.arrive_and_wait();
+                    wrong += made < phase;
+                }
+            });
+        group.wait();
+        BOOST_TEST(wrong == 0);
+        BOOST_TEST(made == 9);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(who_drops_out_is_missed_no_more)
+{
+    over_processors([] {
+        constexpr int n = 6;
+        int phases = 0;
+        noisy b(n, {[&] { ++phases; }});
+        wait_group group;
+        for (int i = 0; i != n; ++i)
+            group.go([&, i] {
+                for (int phase = 0; phase != i; ++phase)
+                    b.arrive_and_wait();
+                b.arrive_and_drop();
+            });
+        group.wait();
+        BOOST_TEST(phases == n);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_token_of_the_phase_before_does_not_wait)
+{
+    barrier b(1);
+    std::optional<barrier<>::arrival_token> token(b.arrive());
+    b.wait(std::move(*token));
+    token.emplace(b.arrive());
+    b.wait(std::move(*token));
+}
+
+BOOST_AUTO_TEST_CASE(threads_and_fibers_mix)
+{
+    spindle_test::on_scheduler s(2);
+    constexpr int n = 6, phases = 50;
+    int completed = 0;
+    noisy b(n, {[&] { ++completed; }});
+    wait_group group(n);
+    std::atomic<int> wrong{0};
+    auto const body = [&] {
+        for (int phase = 1; phase <= phases; ++phase) {
+            b.arrive_and_wait();
+            wrong += completed < phase;
+        }
+        group.done();
+    };
+    std::vector<std::thread> threads;
+    for (int i = 0; i != n / 2; ++i)
+        threads.emplace_back(body);
+    s.run([&] {
+        for (int i = 0; i != n / 2; ++i)
+            spindle::go(body);
+    });
+    group.wait();
+    for (auto& t : threads)
+        t.join();
+    BOOST_TEST(wrong == 0);
+    BOOST_TEST(completed == phases);
+}
+
+BOOST_AUTO_TEST_CASE(may_be_destroyed_when_all_have_come_back)
+{
+    over_processors([] {
+        for (int round = 0; round != 300; ++round) {
+            auto b = std::make_unique<barrier<>>(2);
+            wait_group group;
+            group.go([&] { b->arrive_and_wait(); });
+            b->arrive_and_wait();
+            group.wait();
+            b.reset();
+        }
+    });
+}
+
+BOOST_AUTO_TEST_CASE(is_not_a_cancellation_point)
+{
+    over_processors([] {
+        barrier gate(2);
+        auto f = spindle::spawn([&] {
+            gate.arrive_and_wait();
+            return spindle::this_fiber::stop_requested();
+        });
+        for (int i = 0; i != 10; ++i)
+            yield();
+        f.request_stop();
+        for (int i = 0; i != 10; ++i)
+            yield();
+        gate.arrive_and_wait();
+        BOOST_TEST(f.join());
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_handler_may_arrive_and_must_not_wait)
+{
+    spindle_test::on_scheduler s(2);
+    barrier b(2);
+    std::atomic<int> refused{0};
+    boost::asio::post(s->get_executor(), [&] {
+        try {
+            b.arrive_and_wait();
+        } catch (spindle::system_error const& e) {
+            refused += e.code() == spindle::errc::not_in_fiber;
+        }
+        (void)b.arrive();
+    });
+    b.arrive_and_wait();
+    BOOST_TEST(refused == 1);
+}
+
+BOOST_AUTO_TEST_CASE(misuse_ends_the_process_with_a_message)
+{
+    auto const too_many = spindle_test::in_child([] { (void)barrier(2).arrive(3); });
+    BOOST_TEST(too_many.by_signal(SIGABRT));
+    BOOST_TEST(too_many.says("barrier: 3 arrived where 2"), too_many.text);
+    auto const negative = spindle_test::in_child([] { (void)barrier(2).arrive(-1); });
+    BOOST_TEST(negative.by_signal(SIGABRT));
+    auto const below_zero = spindle_test::in_child([] { barrier b(-1); });
+    BOOST_TEST(below_zero.by_signal(SIGABRT));
+    auto const dropped = spindle_test::in_child([] {
+        barrier b(1);
+        b.arrive_and_drop();
+        b.arrive_and_drop();
+    });
+    BOOST_TEST(dropped.by_signal(SIGABRT));
+    BOOST_TEST(dropped.says("arrive_and_drop"), dropped.text);
+}
