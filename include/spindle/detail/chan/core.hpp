@@ -13,8 +13,8 @@
 
 #include <spindle/config.hpp>
 #include <spindle/detail/base/atomic.hpp>
-#include <spindle/detail/base/clock.hpp>
 #include <spindle/detail/base/biased_lock.hpp>
+#include <spindle/detail/base/clock.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/record.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>

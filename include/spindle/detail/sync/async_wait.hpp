@@ -25,7 +25,7 @@ namespace spindle::detail {
 
 // Waits for `What`, which has
 //
-//   lock, waiters      a spin_lock, and the wait_queue under it
+//   lock, waiters      a lock, and the wait_queue under it
 //   bool must_wait()   with the lock held. False: whoever asks may go on, and has
 //                      what it came for; true: it is to join the queue
 //   void give_back()   if anything was got: from one that is destroyed before its
