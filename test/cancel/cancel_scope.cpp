@@ -148,6 +148,30 @@ BOOST_AUTO_TEST_CASE(cancelling_an_outer_one_cancels_those_inside_and_not_the_ot
     });
 }
 
+BOOST_AUTO_TEST_CASE(a_wait_is_told_once)
+{
+    over_processors([] {
+        using namespace spindle::detail;
+        struct counting : stop_hook {
+            counting()
+                : stop_hook{[](stop_hook& h) noexcept { ++static_cast<counting&>(h).told; }}
+            {
+            }
+            int told = 0;
+        } hook;
+        auto& self = *current_fiber();
+        cancel_scope const outer;
+        cancel_scope const inner;
+        BOOST_TEST(hook_wait(self, hook));
+        inner.cancel();
+        BOOST_TEST(hook.told == 1);
+        outer.cancel();
+        request_stop(self, life_of(self));
+        unhook_wait(self, hook);
+        BOOST_TEST(hook.told == 1);
+    });
+}
+
 BOOST_AUTO_TEST_CASE(the_first_reason_stays)
 {
     over_processors([] {
