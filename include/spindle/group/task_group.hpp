@@ -12,10 +12,9 @@
 #include <spindle/cancel/cancel_scope.hpp>
 #include <spindle/config.hpp>
 #include <spindle/detail/asio/spawn_fiber.hpp>
-#include <spindle/detail/base/spin_lock.hpp>
+#include <spindle/detail/base/biased_lock.hpp>
+#include <spindle/detail/sync/wait_queue.hpp>
 #include <spindle/spawn_options.hpp>
-
-#include <boost/intrusive/list.hpp>
 
 #include <cstddef>
 #include <exception>
@@ -135,16 +134,6 @@ public:
     [[nodiscard]] cancel_handle handle() const noexcept { return cancel_handle(scope_); }
 
 private:
-    struct waiting;
-
-    struct queued : boost::intrusive::list_base_hook<
-                        boost::intrusive::link_mode<boost::intrusive::normal_link>> {
-        bool taken = false; // under lock_: out of the queue, its wake-up is owed
-    };
-
-    using queue
-        = boost::intrusive::list<queued, boost::intrusive::constant_time_size<false>>;
-
     template <class Function>
     struct child {
         std::optional<Function> function;
@@ -183,20 +172,18 @@ private:
     [[nodiscard]] SPINDLE_DECL bool try_reserve() noexcept;
     SPINDLE_DECL void finish(std::exception_ptr failure) noexcept;
 
-    bool block(bool for_a_place, bool cancellable);
-    bool take_back(queue& q, waiting& w) noexcept;
-    static void take(queue& from, queue& woken) noexcept;
-    static void wake(queue& woken) noexcept;
+    bool block(bool for_a_place, detail::cancellable c);
+    static void take_first(detail::wait_queue& from, detail::wait_queue& woken) noexcept;
 
     detail::scope_ptr scope_;
-    detail::spin_lock lock_;
+    detail::biased_lock lock_;
     std::size_t running_ = 0; // under lock_, as all below
     std::size_t limit_ = std::numeric_limits<std::size_t>::max();
     std::exception_ptr first_failure_;
     detail::asio_core* core_ = nullptr; // whose unhandled_exception hears of it
     bool seen_ = false;
-    queue for_a_place_;
-    queue for_the_end_;
+    detail::wait_queue for_a_place_;
+    detail::wait_queue for_the_end_;
 };
 
 } // namespace spindle
