@@ -20,6 +20,7 @@
 
 #include <support/channel_fixture.hpp>
 #include <support/child.hpp>
+#include <support/expect.hpp>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/deferred.hpp>
@@ -217,11 +218,11 @@ BOOST_AUTO_TEST_CASE(stopping_the_fiber_cancels_its_scopes)
             cancel_scope const outer;
             cancel_scope const inner;
             in = true;
-            BOOST_TEST(sleep_for_ever() == aborted);
-            BOOST_TEST(inner.reason() == cancel_reason::enclosing);
-            BOOST_TEST(outer.reason() == cancel_reason::enclosing);
+            expect(sleep_for_ever() == aborted);
+            expect(inner.reason() == cancel_reason::enclosing);
+            expect(outer.reason() == cancel_reason::enclosing);
             cancel_scope const late;
-            BOOST_TEST(late.reason() == cancel_reason::enclosing);
+            expect(late.reason() == cancel_reason::enclosing);
         });
         BOOST_TEST(until([&] { return in.load(); }));
         child.request_stop();
@@ -245,6 +246,7 @@ BOOST_AUTO_TEST_CASE(is_for_fibers)
     });
 }
 
+#if !defined(SPINDLE_TEST_SANITIZED) // the child starts threads
 BOOST_AUTO_TEST_CASE(the_last_one_goes_first)
 {
     auto const end = in_child([] {
@@ -262,6 +264,7 @@ BOOST_AUTO_TEST_CASE(the_last_one_goes_first)
     BOOST_TEST(kept.by_signal(SIGABRT));
     BOOST_TEST(kept.says("inside a cancel_scope of its own"));
 }
+#endif
 
 // --- from anywhere ----------------------------------------------------------------------
 
@@ -328,7 +331,7 @@ BOOST_AUTO_TEST_CASE(its_stop_token_hears_of_it_and_of_the_fibers_stop)
             cancel_scope const scope;
             std::stop_callback const callback(scope.stop_token(), [&] { called = true; });
             in = true;
-            BOOST_TEST(until([&] { return called.load(); }));
+            expect(until([&] { return called.load(); }));
         });
         BOOST_TEST(until([&] { return in.load(); }));
         child.request_stop();
@@ -344,15 +347,15 @@ BOOST_AUTO_TEST_CASE(a_child_hears_of_it_through_its_own_stop_token)
         auto child = spindle::spawn([&](std::stop_token token) {
             std::stop_callback const callback(token, [&] { called = true; });
             in = true;
-            BOOST_TEST(until([&] { return called.load(); }));
-            BOOST_TEST(sleep_for_ever() == aborted);
+            expect(until([&] { return called.load(); }));
+            expect(sleep_for_ever() == aborted);
         });
         BOOST_TEST(until([&] { return in.load(); }));
         scope.cancel();
         spindle::shielded([&] { child.join(); });
         auto late = spindle::spawn([](std::stop_token token) {
-            BOOST_TEST(token.stop_requested());
-            BOOST_TEST((token == this_fiber::get_stop_token()));
+            expect(token.stop_requested());
+            expect((token == this_fiber::get_stop_token()));
         });
         spindle::shielded([&] { late.join(); });
     });
@@ -394,7 +397,7 @@ BOOST_AUTO_TEST_CASE(children_are_cancelled_with_it_and_their_children_too)
                 for (auto& f : all)
                     f.join();
             });
-            BOOST_TEST(own.reason() == cancel_reason::enclosing);
+            expect(own.reason() == cancel_reason::enclosing);
         };
         std::vector<spindle::fiber<>> all;
         for (int i = 0; i != 5; ++i)
@@ -495,15 +498,17 @@ BOOST_AUTO_TEST_CASE(a_grandchild_that_is_spawned_after_the_scope_has_gone_belon
         cancel_scope const outer;
         spindle::channel<int> go_on;
         spindle::fiber<error_code> grandchild;
+        std::atomic<bool> spawned{false};
         auto const child = [&] {
             auto const scope = std::make_unique<cancel_scope>();
             return spindle::spawn([&] {
                 go_on.receive();
                 grandchild = spindle::spawn([] { return sleep_for_ever(); });
+                spawned = true;
             });
         }();
         go_on.send(1);
-        BOOST_TEST(until([&] { return grandchild.joinable(); }));
+        BOOST_TEST(until([&] { return spawned.load(); }));
         outer.cancel();
         spindle::shielded([&] { BOOST_TEST(grandchild.join() == aborted); });
     });
@@ -715,7 +720,7 @@ BOOST_AUTO_TEST_CASE(values_end_with_the_last_who_can_see_them)
             scope.set(what, counted(2));
             child = spindle::spawn([&] {
                 go_on.receive();
-                BOOST_TEST(this_fiber::value(what)->value == 2);
+                expect(this_fiber::value(what)->value == 2);
             });
             BOOST_TEST(counted::live == 2);
         }

@@ -16,6 +16,7 @@
 #include <spindle/this_fiber.hpp>
 
 #include <support/channel_fixture.hpp>
+#include <support/expect.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -45,8 +46,8 @@ BOOST_AUTO_TEST_CASE(a_stop_is_seen_after_it)
         spindle::channel<int> ch;
         auto child = spindle::spawn([&] {
             auto const v = spindle::shielded([&] { return ch.receive(); });
-            BOOST_TEST(v.value() == 7);
-            BOOST_TEST(sleep_for_ever() == aborted);
+            expect(v.value() == 7);
+            expect(sleep_for_ever() == aborted);
         });
         BOOST_TEST(until([&] { return receivers_of(ch) == 1; }));
         child.request_stop();
@@ -64,8 +65,8 @@ BOOST_AUTO_TEST_CASE(a_cancellation_is_seen_after_it)
             cancel_scope const scope;
             handle = scope.handle();
             auto const v = spindle::shielded([&] { return ch.receive(); });
-            BOOST_TEST(v.value() == 7);
-            BOOST_TEST(sleep_for_ever() == aborted);
+            expect(v.value() == 7);
+            expect(sleep_for_ever() == aborted);
         });
         BOOST_TEST(until([&] { return receivers_of(ch) == 1; }));
         handle.cancel();

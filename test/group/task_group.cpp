@@ -16,6 +16,7 @@
 
 #include <support/channel_fixture.hpp>
 #include <support/every_step.hpp>
+#include <support/expect.hpp>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/strand.hpp>
@@ -164,12 +165,12 @@ BOOST_AUTO_TEST_CASE(a_waiter_that_is_stopped_stops_and_waits_for_the_children)
             task_group group;
             group.spawn([&] {
                 in = true;
-                BOOST_TEST(error_of(sleep_for_ever) == aborted);
+                expect(error_of(sleep_for_ever) == aborted);
                 spindle::shielded([] { this_fiber::sleep_for(100us); });
                 ++ended;
             });
             auto const ec = error_of([&] { group.wait(); });
-            BOOST_TEST(ended == 1);
+            expect(ended == 1);
             throw system_error(ec);
         });
         BOOST_TEST(until([&] { return in.load(); }));
@@ -222,7 +223,7 @@ BOOST_AUTO_TEST_CASE(children_see_values)
         spindle::cancel_scope scope;
         scope.set(number, 7);
         task_group group;
-        group.spawn([] { BOOST_TEST(*this_fiber::value(number) == 7); });
+        group.spawn([] { expect(*this_fiber::value(number) == 7); });
         group.wait();
     });
 }
@@ -305,7 +306,7 @@ BOOST_AUTO_TEST_CASE(try_spawn_never_waits)
         for (int i = 0; i != 3; ++i)
             go_on.send(1);
         group.wait();
-        BOOST_TEST(group.try_spawn([] {}));
+        expect(group.try_spawn([] {}));
         group.wait();
         BOOST_CHECK_THROW(group.set_limit(0), system_error);
     });
@@ -348,7 +349,7 @@ BOOST_AUTO_TEST_CASE(who_waits_for_a_place_can_be_stopped)
         BOOST_TEST(error_of([&] { other.join(); }) == aborted);
         go_on.send(1);
         group.wait();
-        BOOST_TEST(group.try_spawn([] {})); // the place is free
+        expect(group.try_spawn([] {})); // the place is free
         group.wait();
     });
 }
@@ -365,7 +366,7 @@ BOOST_AUTO_TEST_CASE(children_of_a_bound_fiber_are_bound)
                 for (int i = 0; i != 50; ++i)
                     group.spawn([&] {
                         auto const was = plain;
-                        BOOST_TEST(strand.running_in_this_thread());
+                        expect(strand.running_in_this_thread());
                         plain = was + 1;
                         this_fiber::yield();
                     });
