@@ -8,7 +8,7 @@
 
 #include <spindle/detail/sync/countdown.hpp>
 
-#include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/stop.hpp>
 
 #include <mutex>
 
@@ -64,9 +64,10 @@ bool countdown::settled() noexcept
 
 void countdown::wait(wait_reason why)
 {
+    auto* const self = waiting_fiber();
     if (settled())
         return;
-    blocked_waiter<> w(lock, waiting_fiber());
+    blocked_waiter<> w(lock, self);
     lock.lock();
     if (!must_wait()) {
         lock.unlock();
@@ -78,9 +79,9 @@ void countdown::wait(wait_reason why)
 
 void countdown::wait(wait_reason why, std::stop_token token)
 {
+    auto* const self = waiting_fiber_unless_stopped();
     if (settled())
         return;
-    auto* const self = waiting_fiber();
     auto const result = [&] {
         blocked_waiter<> w(lock, self);
         std::stop_callback const on_stop(std::move(token), [&w]() noexcept { w.abort(); });

@@ -15,9 +15,8 @@
 
 namespace spindle::detail {
 
-bool semaphore_core::acquire_slow(time_point deadline)
+bool semaphore_core::acquire_slow(fiber_record* self, time_point deadline)
 {
-    auto* const self = waiting_fiber();
     auto const result = [&] {
         blocked_waiter<> w(lock, self, deadline);
         lock.lock();

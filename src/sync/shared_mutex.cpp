@@ -16,9 +16,8 @@
 
 namespace spindle::detail {
 
-void shared_mutex_core::lock_slow()
+void shared_mutex_core::lock_slow(fiber_record* self)
 {
-    auto* const self = waiting_fiber();
     if (spin_for([this] { return try_lock(); }))
         return;
     blocked_waiter<waiting_writer> w(lock_, self);
@@ -31,9 +30,8 @@ void shared_mutex_core::lock_slow()
     w.wait(wait_reason::shared_mutex, cancellable::no);
 }
 
-void shared_mutex_core::lock_shared_slow()
+void shared_mutex_core::lock_shared_slow(fiber_record* self)
 {
-    auto* const self = waiting_fiber();
     if (spin_for([this] { return try_lock_shared(); }))
         return;
     blocked_waiter<waiting_reader> r(lock_, self);

@@ -388,23 +388,29 @@ BOOST_AUTO_TEST_CASE(lock_is_not_a_cancellation_point)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_handler_locks_what_is_free_and_is_refused_what_is_not)
+BOOST_AUTO_TEST_CASE(a_handler_is_refused_whether_the_mutex_is_free_or_not)
 {
     spindle_test::on_scheduler s(2);
     mutex m;
-    std::atomic<bool> refused{false}, ran{false};
-    boost::asio::post(s->get_executor(), [&] {
-        m.lock();
+    std::atomic<int> refused{0};
+    std::atomic<bool> tried{false}, ran{false};
+    auto const lock = [&] {
         try {
             m.lock();
         } catch (spindle::system_error const& e) {
-            refused = e.code() == spindle::errc::not_in_fiber;
+            refused += e.code() == spindle::errc::not_in_fiber;
         }
+    };
+    boost::asio::post(s->get_executor(), [&] {
+        lock();
+        tried = m.try_lock();
+        lock();
         m.unlock();
         ran = true;
     });
     BOOST_TEST(spindle_test::eventually([&] { return ran.load(); }));
-    BOOST_TEST(refused);
+    BOOST_TEST(refused == 2);
+    BOOST_TEST(tried);
 }
 
 BOOST_AUTO_TEST_CASE(unlocking_what_is_not_locked_ends_the_process_with_a_message)

@@ -20,6 +20,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -272,19 +273,21 @@ BOOST_AUTO_TEST_CASE(a_stop_ends_the_wait_and_takes_no_permit)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_permit_wins_over_a_stop)
+BOOST_AUTO_TEST_CASE(a_fiber_that_was_stopped_takes_no_permit_that_is_there)
 {
     over_processors([] {
         semaphore permits(1);
         auto f = spindle::spawn([&](std::stop_token stop) {
             while (!stop.stop_requested())
                 yield();
-            permits.acquire();
-            auto const ec = error_of([&] { permits.acquire(); });
-            BOOST_TEST(ec == aborted);
+            return std::array{
+                error_of([&] { permits.acquire(); }),
+                error_of([&] { (void)permits.try_acquire_for(1h); })};
         });
         f.request_stop();
-        f.join();
+        for (auto const& ec : f.join())
+            BOOST_TEST(ec == aborted);
+        BOOST_TEST(permits.try_acquire());
     });
 }
 

@@ -81,8 +81,8 @@ public:
 
     /// Waits until the gate is open.
     /**
-     * @throws system_error `errc::not_in_fiber` in a completion handler, unless the
-     * gate is open.
+     * @throws system_error `errc::not_in_fiber` in a completion handler: use
+     * `try_wait()` or `async_wait()` there.
      */
     void wait() const { count_.wait(detail::wait_reason::latch); }
 

@@ -69,8 +69,8 @@ public:
     /**
      * @pre The caller does not own it.
      *
-     * @throws system_error `errc::not_in_fiber` in a completion handler, if it
-     * would have to wait: use `try_lock()` or `async_lock()` there.
+     * @throws system_error `errc::not_in_fiber` in a completion handler,
+     * whether it would have to wait or not: use `try_lock()` or `async_lock()` there.
      */
     void lock() { core_.lock(); }
 
@@ -116,7 +116,7 @@ private:
  *
  * @par Cancellation
  * `lock()` is not a cancellation point. `try_lock_for()` and `try_lock_until()`
- * are, where they have to wait.
+ * are, whether they have to wait or not.
  */
 class timed_mutex {
 public:
@@ -134,14 +134,13 @@ public:
     /**
      * @returns Whether the caller owns it now.
      *
-     * @throws system_error `operation_aborted` if it would wait and the fiber was,
-     * or is then, asked to stop; `errc::not_in_fiber` in a completion handler, if
-     * it would wait.
+     * @throws system_error `operation_aborted` if the fiber was, or is then, asked
+     * to stop; `errc::not_in_fiber` in a completion handler.
      */
     template <class Rep, class Period>
     [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> const& d)
     {
-        return core_.try_lock() || core_.lock_until(detail::deadline_after(d));
+        return core_.lock_until(detail::deadline_after(d));
     }
 
     /// As `try_lock_for`, until `deadline`, of any clock.
@@ -187,8 +186,8 @@ public:
 
     /// Waits until nobody else owns the mutex, and owns it once more.
     /**
-     * @throws system_error `errc::not_in_fiber` in a completion handler, if it
-     * would have to wait.
+     * @throws system_error `errc::not_in_fiber` in a completion handler: use
+     * `try_lock()` there.
      */
     SPINDLE_DECL void lock();
 

@@ -13,6 +13,7 @@
 #include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/base/biased_lock.hpp>
 #include <spindle/detail/base/clock.hpp>
+#include <spindle/detail/fiber/stop.hpp>
 #include <spindle/detail/sync/async_wait.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>
 
@@ -71,9 +72,9 @@ public:
         return word > mark && try_acquire_marked();
     }
 
-    // False: not by then. Throws operation_aborted, errc::not_in_fiber, and for a
-    // deadline what timers_for() does.
-    SPINDLE_DECL bool acquire_slow(time_point deadline);
+    // Of the waiting_fiber(). False: not by then. Throws operation_aborted, and for
+    // a deadline what timers_for() does.
+    SPINDLE_DECL bool acquire_slow(fiber_record* self, time_point deadline);
 
     // Any thread.
     void release(std::size_t n) noexcept
@@ -134,8 +135,8 @@ private:
  * each is one atomic read-modify-write.
  *
  * @par Cancellation
- * `acquire()` and the timed forms are cancellation points where they would wait: the
- * fiber has then no permit. A permit that is there wins over a stop.
+ * `acquire()` and the timed forms are cancellation points, whether they would wait or
+ * not: the fiber has then no permit.
  *
  * @par Thread Safety
  * @e Distinct @e objects: Safe.@n
@@ -185,8 +186,7 @@ public:
      */
     void acquire()
     {
-        if (!core_.try_acquire())
-            (void)core_.acquire_slow(detail::time_point::max());
+        (void)acquire_until(detail::time_point::max());
     }
 
     /// Takes a permit if there is one, and nobody waits for it.
@@ -201,9 +201,8 @@ public:
     template <class Clock, class Duration>
     [[nodiscard]] bool try_acquire_until(std::chrono::time_point<Clock, Duration> const& deadline)
     {
-        return core_.try_acquire()
-            || detail::wait_until_deadline(
-                   deadline, [this](detail::time_point t) { return core_.acquire_slow(t); });
+        return detail::wait_until_deadline(
+            deadline, [this](detail::time_point t) { return acquire_until(t); });
     }
 
     /// Takes a permit, and waits for it as long as `d`.
@@ -215,7 +214,7 @@ public:
     template <class Rep, class Period>
     [[nodiscard]] bool try_acquire_for(std::chrono::duration<Rep, Period> const& d)
     {
-        return core_.try_acquire() || core_.acquire_slow(detail::deadline_after(d));
+        return acquire_until(detail::deadline_after(d));
     }
 
     /// Completes when it has taken a permit.
@@ -238,6 +237,12 @@ public:
     }
 
 private:
+    bool acquire_until(detail::time_point deadline)
+    {
+        auto* const self = detail::waiting_fiber_unless_stopped();
+        return core_.try_acquire() || core_.acquire_slow(self, deadline);
+    }
+
     static std::size_t checked(std::ptrdiff_t desired) noexcept
     {
         if (desired < 0 || desired > max()) [[unlikely]]

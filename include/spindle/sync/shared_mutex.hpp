@@ -75,8 +75,8 @@ public:
     /**
      * @pre The caller owns it in neither way.
      *
-     * @throws system_error `errc::not_in_fiber` in a completion handler, if it
-     * would have to wait: use `try_lock()` or `async_lock()` there.
+     * @throws system_error `errc::not_in_fiber` in a completion handler,
+     * whether it would have to wait or not: use `try_lock()` or `async_lock()` there.
      */
     void lock() { core_.lock(); }
 
@@ -93,8 +93,8 @@ public:
     /**
      * @pre The caller owns it in neither way.
      *
-     * @throws system_error `errc::not_in_fiber` in a completion handler, if it
-     * would have to wait: use `try_lock_shared()` or `async_lock_shared()` there.
+     * @throws system_error `errc::not_in_fiber` in a completion handler,
+     * whether it would have to wait or not: use `try_lock_shared()` or `async_lock_shared()` there.
      */
     void lock_shared() { core_.lock_shared(); }
 

@@ -79,7 +79,8 @@ public:
 
     /// Waits until the counter is zero, or until a stop.
     /**
-     * A counter that is zero wins over a stop.
+     * A fiber that was asked to stop does not wait. A counter that is zero wins over
+     * the token.
      *
      * @param token Ends the wait; beside it, in a fiber, the fiber's own stop does.
      *

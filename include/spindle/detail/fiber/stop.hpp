@@ -13,6 +13,7 @@
 #include <spindle/config.hpp>
 #include <spindle/detail/base/asymmetric_barrier.hpp>
 #include <spindle/detail/base/cpu_relax.hpp>
+#include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/record.hpp>
 
 #include <cstdint>
@@ -177,6 +178,16 @@ SPINDLE_DECL void end_life(fiber_record& self) noexcept;
 // The fiber only. Throws operation_aborted, after a yield: a loop that goes on
 // trying must not keep the thread.
 [[noreturn]] SPINDLE_DECL void throw_stopped(fiber_record& self);
+
+// At the beginning of what may wait and is a cancellation point, whether it has to
+// or not: waiting_fiber(). Throws operation_aborted if it was asked to stop.
+[[nodiscard]] inline fiber_record* waiting_fiber_unless_stopped()
+{
+    auto* const self = waiting_fiber();
+    if (self && stop_seen(*self)) [[unlikely]]
+        throw_stopped(*self);
+    return self;
+}
 
 // In a catch block. True: the exception is the stop of the running fiber, and no
 // failure.

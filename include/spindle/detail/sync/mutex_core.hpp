@@ -12,8 +12,9 @@
 
 #include <spindle/config.hpp>
 #include <spindle/detail/base/atomic.hpp>
-#include <spindle/detail/base/clock.hpp>
 #include <spindle/detail/base/biased_lock.hpp>
+#include <spindle/detail/base/clock.hpp>
+#include <spindle/detail/fiber/stop.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>
 
 #include <cstdint>
@@ -97,17 +98,19 @@ public:
             destroyed_in_use();
     }
 
-    // Throws not_in_fiber where it would have to wait and must not.
+    // Throws not_in_fiber where one must not wait.
     void lock()
     {
+        auto* const self = waiting_fiber();
         if (!take_free()) [[unlikely]]
-            lock_slow();
+            lock_slow(self);
     }
 
     // Also throws operation_aborted.
     [[nodiscard]] bool lock_until(time_point deadline)
     {
-        return take_free() || lock_until_slow(deadline);
+        auto* const self = waiting_fiber_unless_stopped();
+        return take_free() || lock_until_slow(self, deadline);
     }
 
     bool try_lock() noexcept { return try_take(0); }
@@ -121,8 +124,8 @@ public:
             unlock_slow(word);
     }
 
-    // An asynchronous operation, which is always handed the mutex. True: it owns the mutex; false: it is
-    // in the queue, and may be over already.
+    // An asynchronous operation, which is always handed the mutex. True: it owns
+    // the mutex; false: it is in the queue, and may be over already.
     bool lock_or_queue(mutex_waiter& w) noexcept;
 
     void left_queue() noexcept {} // L
@@ -154,8 +157,8 @@ private:
             from, to, std::memory_order_acquire, std::memory_order_relaxed);
     }
 
-    void lock_slow();
-    bool lock_until_slow(time_point deadline);
+    void lock_slow(fiber_record* self);
+    bool lock_until_slow(fiber_record* self, time_point deadline);
     wait_result wait_for_lock(fiber_record* self, time_point deadline, cancellable c);
     bool take_or_announce(word_type mine) noexcept;
     void unlock_slow(word_type word) noexcept;

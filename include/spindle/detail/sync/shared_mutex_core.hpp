@@ -13,6 +13,7 @@
 #include <spindle/config.hpp>
 #include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/base/biased_lock.hpp>
+#include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>
 
 #include <cstdint>
@@ -81,11 +82,12 @@ public:
             destroyed_in_use();
     }
 
-    // Throws not_in_fiber where it would have to wait and must not.
+    // Throws not_in_fiber where one must not wait.
     void lock()
     {
+        auto* const self = waiting_fiber();
         if (!try_lock()) [[unlikely]]
-            lock_slow();
+            lock_slow(self);
     }
 
     bool try_lock() noexcept
@@ -102,11 +104,12 @@ public:
             unlock_slow(word);
     }
 
-    // Throws not_in_fiber where it would have to wait and must not.
+    // Throws not_in_fiber where one must not wait.
     void lock_shared()
     {
+        auto* const self = waiting_fiber();
         if (!try_lock_shared()) [[unlikely]]
-            lock_shared_slow();
+            lock_shared_slow(self);
     }
 
     bool try_lock_shared() noexcept
@@ -154,8 +157,8 @@ private:
             from, to, std::memory_order_release, std::memory_order_relaxed);
     }
 
-    void lock_slow();
-    void lock_shared_slow();
+    void lock_slow(fiber_record* self);
+    void lock_shared_slow(fiber_record* self);
     bool take_or_announce(bool shared) noexcept;
     void unlock_slow(word_type word) noexcept;
     void unlock_shared_slow() noexcept;
