@@ -20,22 +20,25 @@ namespace spindle::detail {
 
 namespace {
 
+template <class Lock>
 bool commit_unlock(void* lock) noexcept
 {
-    static_cast<biased_lock*>(lock)->unlock();
+    static_cast<Lock*>(lock)->unlock();
     return true;
 }
 
 } // namespace
 
-void blocked_wait::stop_now(stop_hook& h) noexcept
+template <class Lock>
+void blocked_wait<Lock>::stop_now(stop_hook& h) noexcept
 {
     auto& b = static_cast<blocked_wait&>(h);
     if (b.end_wait(wait_result::aborted))
         ready(*b.waiter_.fiber);
 }
 
-void blocked_wait::arm()
+template <class Lock>
+void blocked_wait<Lock>::arm()
 {
     when = deadline_;
     expired = [](timer_entry& e) noexcept {
@@ -51,7 +54,8 @@ void blocked_wait::arm()
     timers_ = &timers;
 }
 
-void blocked_wait::disarm() noexcept
+template <class Lock>
+void blocked_wait<Lock>::disarm() noexcept
 {
     if (timers_->erase(*this))
         return;
@@ -59,7 +63,8 @@ void blocked_wait::disarm() noexcept
     spin_while([this] { return !left_.load(std::memory_order_acquire); });
 }
 
-bool blocked_wait::end_wait(wait_result why) noexcept
+template <class Lock>
+bool blocked_wait<Lock>::end_wait(wait_result why) noexcept
 {
     std::lock_guard guard(lock_);
     (why == wait_result::timed_out ? passed_ : aborted_) = true;
@@ -70,13 +75,15 @@ bool blocked_wait::end_wait(wait_result why) noexcept
     return true;
 }
 
-void blocked_wait::abort() noexcept
+template <class Lock>
+void blocked_wait<Lock>::abort() noexcept
 {
     if (end_wait(wait_result::aborted))
         waiter_.wake();
 }
 
-wait_result blocked_wait::wait(wait_reason why, cancellable c) noexcept
+template <class Lock>
+wait_result blocked_wait<Lock>::wait(wait_reason why, cancellable c) noexcept
 {
     waiter_.result = wait_result::waiting;
     waiter_.parked = true; // once the lock is released
@@ -91,7 +98,8 @@ wait_result blocked_wait::wait(wait_reason why, cancellable c) noexcept
     return waiter_.result;
 }
 
-void blocked_wait::wait_in_fiber(wait_reason why, cancellable c) noexcept
+template <class Lock>
+void blocked_wait<Lock>::wait_in_fiber(wait_reason why, cancellable c) noexcept
 {
     auto& self = *waiter_.fiber;
     auto const refuse = [this](wait_result r) noexcept {
@@ -102,17 +110,18 @@ void blocked_wait::wait_in_fiber(wait_reason why, cancellable c) noexcept
     if (passed_)
         return refuse(wait_result::timed_out);
     if (c == cancellable::no) {
-        park(self, &commit_unlock, &lock_, why);
+        park(self, &commit_unlock<Lock>, &lock_, why);
         return;
     }
     if (try_hook_wait(self, *this)) [[likely]]
-        park(self, &commit_unlock, &lock_, why);
+        park(self, &commit_unlock<Lock>, &lock_, why);
     else
         refuse(wait_result::aborted);
     unhook_wait(self, *this); // not below the lock: the stopper that is inside wants it
 }
 
-void blocked_wait::wait_in_thread(wait_reason why) noexcept
+template <class Lock>
+void blocked_wait<Lock>::wait_in_thread(wait_reason why) noexcept
 {
     waiter thread;
     waiter_.context = &thread;
@@ -121,6 +130,9 @@ void blocked_wait::wait_in_thread(wait_reason why) noexcept
     if (!thread.wait_until(deadline_) && !end_wait(wait_result::timed_out))
         thread.wait(why); // taken out just now: the wake-up is on its way
 }
+
+template class blocked_wait<spin_lock>;
+template class blocked_wait<biased_lock>;
 
 void throw_aborted(fiber_record* self)
 {

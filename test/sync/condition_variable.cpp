@@ -475,7 +475,7 @@ BOOST_AUTO_TEST_CASE(a_handler_is_refused_and_keeps_its_lock)
     condition_variable c;
     std::atomic<bool> refused{false}, ran{false};
     boost::asio::post(s->get_executor(), [&] {
-        lock_type lock(m);
+        lock_type lock(m, std::try_to_lock);
         refused = error_of([&] { c.wait(lock); }) == spindle::errc::not_in_fiber
             && lock.owns_lock();
         ran = true;

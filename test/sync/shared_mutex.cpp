@@ -257,14 +257,13 @@ BOOST_AUTO_TEST_CASE(locks_are_not_cancellation_points)
     });
 }
 
-BOOST_AUTO_TEST_CASE(a_handler_is_refused_what_it_would_have_to_wait_for)
+BOOST_AUTO_TEST_CASE(a_handler_is_refused_whether_it_is_free_or_not)
 {
     spindle_test::on_scheduler s(2);
     shared_mutex m;
     std::atomic<int> refused{0};
     std::atomic<bool> ran{false};
-    boost::asio::post(s->get_executor(), [&] {
-        std::lock_guard const guard(m);
+    auto const try_both = [&] {
         for (auto const& lock : {std::function<void()>([&] { m.lock(); }),
                                  std::function<void()>([&] { m.lock_shared(); })})
             try {
@@ -272,10 +271,15 @@ BOOST_AUTO_TEST_CASE(a_handler_is_refused_what_it_would_have_to_wait_for)
             } catch (spindle::system_error const& e) {
                 refused += e.code() == spindle::errc::not_in_fiber;
             }
+    };
+    boost::asio::post(s->get_executor(), [&] {
+        try_both();
+        std::unique_lock const guard(m, std::try_to_lock);
+        try_both();
         ran = true;
     });
     BOOST_TEST(spindle_test::eventually([&] { return ran.load(); }));
-    BOOST_TEST(refused == 2);
+    BOOST_TEST(refused == 4);
 }
 
 BOOST_AUTO_TEST_CASE(misuse_ends_the_process_with_a_message)

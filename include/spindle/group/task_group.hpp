@@ -12,7 +12,7 @@
 #include <spindle/cancel/cancel_scope.hpp>
 #include <spindle/config.hpp>
 #include <spindle/detail/asio/spawn_fiber.hpp>
-#include <spindle/detail/base/biased_lock.hpp>
+#include <spindle/detail/base/spin_lock.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>
 #include <spindle/spawn_options.hpp>
 
@@ -176,7 +176,7 @@ private:
     static void take_first(detail::wait_queue& from, detail::wait_queue& woken) noexcept;
 
     detail::scope_ptr scope_;
-    detail::biased_lock lock_;
+    detail::spin_lock lock_;
     std::size_t running_ = 0; // under lock_, as all below
     std::size_t limit_ = std::numeric_limits<std::size_t>::max();
     std::exception_ptr first_failure_;

@@ -10,7 +10,7 @@
 #define SPINDLE_SYNC_BARRIER_HPP
 
 #include <spindle/config.hpp>
-#include <spindle/detail/base/biased_lock.hpp>
+#include <spindle/detail/base/spin_lock.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>
 
 #include <cstddef>
@@ -64,7 +64,7 @@ public:
 private:
     void take_off(std::ptrdiff_t n) noexcept;
 
-    biased_lock lock_;
+    spin_lock lock_;
     wait_queue waiters_;
     std::uint64_t phase_ = 0;
     std::ptrdiff_t expected_; // in the next phase

@@ -11,8 +11,8 @@
 
 #include <spindle/config.hpp>
 #include <spindle/detail/base/atomic.hpp>
-#include <spindle/detail/base/biased_lock.hpp>
 #include <spindle/detail/base/clock.hpp>
+#include <spindle/detail/base/spin_lock.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 #include <spindle/detail/sync/async_wait.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>
@@ -89,7 +89,7 @@ public:
     SPINDLE_DECL bool must_wait() noexcept;
     void give_back() noexcept { release(1); }
 
-    biased_lock lock;
+    spin_lock lock;
     wait_queue waiters;
 
 private:

@@ -87,6 +87,8 @@ private:
 // Somebody in a channel's queue: who waits in that channel alone, or one case of
 // a select.
 struct chan_waiter : queued_waiter {
+    using lock_type = biased_lock;
+
     claim_word* claim = nullptr;                       // null: it waits in this queue alone
     std::uint32_t index = 0;                           // of the case
     bool copies = false;                               // a sender: slot is a T const*

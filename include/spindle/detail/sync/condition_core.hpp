@@ -13,7 +13,7 @@
 #include <spindle/config.hpp>
 #include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/base/clock.hpp>
-#include <spindle/detail/base/biased_lock.hpp>
+#include <spindle/detail/base/spin_lock.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>
 
@@ -58,7 +58,7 @@ public:
 private:
     friend class condition_wait;
 
-    biased_lock lock_; // above the locks of run queues and timers
+    spin_lock lock_; // above the locks of run queues and timers
     wait_queue queue_;
     atomic<std::size_t> inside_{0};
 };

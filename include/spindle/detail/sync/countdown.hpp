@@ -13,7 +13,7 @@
 
 #include <spindle/config.hpp>
 #include <spindle/detail/base/atomic.hpp>
-#include <spindle/detail/base/biased_lock.hpp>
+#include <spindle/detail/base/spin_lock.hpp>
 #include <spindle/detail/fiber/wait_reason.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>
 
@@ -74,7 +74,7 @@ public:
     // For async_wait().
     SPINDLE_DECL bool must_wait() noexcept;
 
-    biased_lock lock;
+    spin_lock lock;
     wait_queue waiters;
 
 private:

@@ -12,8 +12,8 @@
 
 #include <spindle/config.hpp>
 #include <spindle/detail/base/atomic.hpp>
-#include <spindle/detail/base/biased_lock.hpp>
 #include <spindle/detail/base/clock.hpp>
+#include <spindle/detail/base/spin_lock.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>
 
@@ -129,7 +129,7 @@ public:
     bool lock_or_queue(mutex_waiter& w) noexcept;
 
     void left_queue() noexcept {} // L
-    biased_lock& queue_lock() noexcept { return lock_; }
+    spin_lock& queue_lock() noexcept { return lock_; }
 
 private:
     using word_type = std::uint32_t;
@@ -165,7 +165,7 @@ private:
     [[noreturn]] static void destroyed_in_use() noexcept;
 
     atomic<word_type> word_{0};
-    biased_lock lock_; // above the locks of run queues and timers
+    spin_lock lock_; // above the locks of run queues and timers
     wait_queue_of<mutex_waiter> queue_;
 };
 

@@ -11,7 +11,6 @@
 #define SPINDLE_DETAIL_SYNC_QUEUED_OPERATION_HPP
 
 #include <spindle/detail/asio/pending.hpp>
-#include <spindle/detail/base/biased_lock.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>
 
 #include <mutex>
@@ -29,8 +28,10 @@ namespace spindle::detail {
 // one here.
 template <class Operation, class Waiter, class Handler>
 class queued_operation : public async_operation<Operation, Handler>, public Waiter {
+    using lock_type = typename Waiter::lock_type;
+
 protected:
-    queued_operation(Handler&& handler, biased_lock& lock)
+    queued_operation(Handler&& handler, lock_type& lock)
         : async_operation<Operation, Handler>(std::move(handler)), lock_(lock)
     {
         this->resume = [](queued_waiter& w) noexcept {
@@ -76,7 +77,7 @@ protected:
 private:
     friend class async_operation<Operation, Handler>;
 
-    biased_lock& lock_;
+    lock_type& lock_;
 };
 
 } // namespace spindle::detail

@@ -12,7 +12,7 @@
 
 #include <spindle/config.hpp>
 #include <spindle/detail/base/atomic.hpp>
-#include <spindle/detail/base/biased_lock.hpp>
+#include <spindle/detail/base/spin_lock.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>
 
@@ -139,7 +139,7 @@ public:
     // One that was withdrawn.
     void left_queue() noexcept;
 
-    biased_lock& queue_lock() noexcept { return lock_; }
+    spin_lock& queue_lock() noexcept { return lock_; }
 
 private:
     using word_type = std::uint64_t;
@@ -167,7 +167,7 @@ private:
     [[noreturn]] static void destroyed_in_use() noexcept;
 
     atomic<word_type> word_{0};
-    biased_lock lock_; // above the locks of run queues and timers
+    spin_lock lock_; // above the locks of run queues and timers
     wait_queue_of<waiting_reader> readers_;
     wait_queue_of<waiting_writer> writers_;
 };

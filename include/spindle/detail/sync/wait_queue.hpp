@@ -14,6 +14,7 @@
 #include <spindle/config.hpp>
 #include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/base/clock.hpp>
+#include <spindle/detail/base/spin_lock.hpp>
 #include <spindle/detail/base/biased_lock.hpp>
 #include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/record.hpp>
@@ -93,6 +94,8 @@ using wait_hook = boost::intrusive::list_base_hook<
 // Somebody in a queue: a fiber that has parked, a thread that blocks, or an
 // asynchronous operation.
 struct queued_waiter : wait_hook {
+    using lock_type = spin_lock; // of the queue; a waiter of another kind may say otherwise
+
     queued_waiter() = default;
     queued_waiter(queued_waiter const&) = delete;
     queued_waiter& operator=(queued_waiter const&) = delete;
@@ -143,11 +146,12 @@ enum class cancellable : bool { no, yes };
 // How a fiber or a thread waits in a queue: until it is taken out, until a
 // deadline, until the fiber is asked to stop. Where there is a deadline, it is
 // made with nothing held, before the attempt after which it would wait.
-class blocked_wait : stop_hook, timer_entry {
+template <class Lock>
+class SPINDLE_DECL blocked_wait : stop_hook, timer_entry {
 public:
     // `self` null: a thread. Throws if there is a deadline and no timer for it
     // (timers_for()); max() is none.
-    blocked_wait(biased_lock& lock, queued_waiter& w, fiber_record* self, time_point deadline)
+    blocked_wait(Lock& lock, queued_waiter& w, fiber_record* self, time_point deadline)
         : stop_hook{&stop_now}, lock_(lock), waiter_(w), deadline_(deadline)
     {
         w.fiber = self;
@@ -166,21 +170,21 @@ public:
 
     // With the lock held, which it releases, and the waiter queued. May be called
     // again.
-    SPINDLE_DECL wait_result wait(wait_reason why, cancellable c = cancellable::yes) noexcept;
+    wait_result wait(wait_reason why, cancellable c = cancellable::yes) noexcept;
 
     // Any thread, as long as it lives, with nothing held. Ends a cancellable wait,
     // the one that goes on or the next.
-    SPINDLE_DECL void abort() noexcept;
+    void abort() noexcept;
 
 private:
-    static SPINDLE_DECL void stop_now(stop_hook& h) noexcept;
-    SPINDLE_DECL void arm();
-    SPINDLE_DECL void disarm() noexcept;
+    static void stop_now(stop_hook& h) noexcept;
+    void arm();
+    void disarm() noexcept;
     void wait_in_fiber(wait_reason why, cancellable c) noexcept;
     void wait_in_thread(wait_reason why) noexcept;
     bool end_wait(wait_result why) noexcept;
 
-    biased_lock& lock_;
+    Lock& lock_;
     queued_waiter& waiter_;
     timer_queue* timers_ = nullptr; // null: a thread waits, or the deadline is never
     time_point const deadline_;
@@ -189,21 +193,27 @@ private:
     atomic<bool> left_{false};      // the timer has; set last
 };
 
+extern template class blocked_wait<spin_lock>;
+extern template class blocked_wait<biased_lock>;
+
 // A waiter, of whatever kind the queue has, that waits so.
 template <class Waiter = queued_waiter>
-class blocked_waiter final : public Waiter, blocked_wait {
+class blocked_waiter final : public Waiter, blocked_wait<typename Waiter::lock_type> {
+    using lock_type = typename Waiter::lock_type;
+    using waiting = blocked_wait<lock_type>;
+
 public:
     template <class... Args>
     explicit blocked_waiter(
-        biased_lock& lock, fiber_record* self, time_point deadline = time_point::max(),
+        lock_type& lock, fiber_record* self, time_point deadline = time_point::max(),
         Args&&... args)
-        : Waiter(std::forward<Args>(args)...), blocked_wait(lock, *this, self, deadline)
+        : Waiter(std::forward<Args>(args)...), waiting(lock, *this, self, deadline)
     {
     }
 
-    using blocked_wait::abort;
     using Waiter::queued; // timer_entry has one too
-    using blocked_wait::wait;
+    using waiting::abort;
+    using waiting::wait;
 };
 
 // The end of a cancelled wait: throws operation_aborted. `self` null: a thread.
