@@ -63,6 +63,26 @@ bool waiting(std::size_t n)
 
 // --- what std and Go say ---------------------------------------------------------------------
 
+// The first: TSan takes a child's use of fibers that rest since before the fork for
+// a race.
+BOOST_AUTO_TEST_CASE(destroying_what_is_waited_for_ends_the_process_with_a_message)
+{
+    auto const end = spindle_test::in_child([] {
+        spindle_test::asio::io_context ioc; // without a thread of its own
+        mutex m;
+        auto c = std::make_unique<condition_variable>();
+        auto const wait = [&] {
+            lock_type lock(m);
+            c->wait(lock);
+        };
+        spindle::spawn(ioc, wait, [](std::exception_ptr) {});
+        ioc.poll();
+        c.reset();
+    });
+    BOOST_TEST(end.by_signal(SIGABRT));
+    BOOST_TEST(end.says("condition_variable was destroyed"), end.text);
+}
+
 // Go's TestCondSignalGenerations: first come, first served.
 BOOST_AUTO_TEST_CASE(notify_one_wakes_the_one_that_waits_longest)
 {
@@ -482,22 +502,4 @@ BOOST_AUTO_TEST_CASE(a_handler_is_refused_and_keeps_its_lock)
     });
     BOOST_TEST(spindle_test::eventually([&] { return ran.load(); }));
     BOOST_TEST(refused);
-}
-
-BOOST_AUTO_TEST_CASE(destroying_what_is_waited_for_ends_the_process_with_a_message)
-{
-    auto const end = spindle_test::in_child([] {
-        spindle_test::asio::io_context ioc; // without a thread of its own
-        mutex m;
-        auto c = std::make_unique<condition_variable>();
-        auto const wait = [&] {
-            lock_type lock(m);
-            c->wait(lock);
-        };
-        spindle::spawn(ioc, wait, [](std::exception_ptr) {});
-        ioc.poll();
-        c.reset();
-    });
-    BOOST_TEST(end.by_signal(SIGABRT));
-    BOOST_TEST(end.says("condition_variable was destroyed"), end.text);
 }
