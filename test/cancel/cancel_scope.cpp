@@ -562,7 +562,8 @@ BOOST_AUTO_TEST_CASE(a_child_that_is_left_by_its_scopes_cancellation_has_stopped
 BOOST_AUTO_TEST_CASE(an_operation_that_was_started_in_it_is_cancelled_with_it)
 {
     over_processors([] {
-        auto [a, b] = connected_locally(this_fiber::get_executor());
+        auto sockets = connected_locally(this_fiber::get_executor());
+        auto& a = sockets.first;
         std::array<char, 8> data;
         cancel_scope const scope;
         auto reading = spindle::start(a.async_read_some(asio::buffer(data), asio::deferred));
@@ -581,7 +582,9 @@ BOOST_AUTO_TEST_CASE(an_operation_that_was_started_in_it_is_cancelled_with_it)
 BOOST_AUTO_TEST_CASE(an_operation_is_started_again_and_again)
 {
     over_processors([] {
-        auto [a, b] = connected_locally(this_fiber::get_executor());
+        auto sockets = connected_locally(this_fiber::get_executor());
+        auto& a = sockets.first;
+        auto& b = sockets.second;
         std::array<char, 8> data;
         cancel_scope const outer;
         {
@@ -609,7 +612,9 @@ BOOST_AUTO_TEST_CASE(an_operation_is_started_again_and_again)
 BOOST_AUTO_TEST_CASE(an_operation_outlives_the_scope_that_it_was_started_in)
 {
     over_processors([] {
-        auto [a, b] = connected_locally(this_fiber::get_executor());
+        auto sockets = connected_locally(this_fiber::get_executor());
+        auto& a = sockets.first;
+        auto& b = sockets.second;
         std::array<char, 8> data;
         std::optional<spindle::operation<void(error_code, std::size_t)>> reading;
         {

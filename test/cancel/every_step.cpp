@@ -103,7 +103,9 @@ BOOST_AUTO_TEST_CASE(joins)
 BOOST_AUTO_TEST_CASE(read_and_write)
 {
     over_every_step([] {
-        auto [a, b] = connected_locally(this_fiber::get_executor());
+        auto sockets = connected_locally(this_fiber::get_executor());
+        auto& a = sockets.first;
+        auto& b = sockets.second;
         std::array<char, 4> in{};
         auto peer = spindle::spawn([&] {
             std::array<char, 2> data{};
@@ -121,7 +123,9 @@ BOOST_AUTO_TEST_CASE(read_and_write)
 BOOST_AUTO_TEST_CASE(started_operations)
 {
     over_every_step([] {
-        auto [a, b] = connected_locally(this_fiber::get_executor());
+        auto sockets = connected_locally(this_fiber::get_executor());
+        auto& a = sockets.first;
+        auto& b = sockets.second;
         std::array<char, 4> in{};
         auto reading = spindle::start(a.async_read_some(asio::buffer(in), asio::deferred));
         this_fiber::sleep_for(20us);

@@ -43,7 +43,9 @@ void race(asio::any_io_executor const& ex, unsigned seed, tally& result)
         ex,
         [&result, seed] {
             std::minstd_rand random(seed);
-            auto [a, b] = connected_locally(this_fiber::get_executor());
+            auto sockets = connected_locally(this_fiber::get_executor());
+            auto& a = sockets.first;
+            auto& b = sockets.second;
             std::string sent(scaled(600), 'x'), received;
             for (auto& c : sent)
                 c = static_cast<char>('a' + random() % 26);

@@ -10,14 +10,15 @@
 #ifndef SPINDLE_TEST_SUPPORT_EXPECT_HPP
 #define SPINDLE_TEST_SUPPORT_EXPECT_HPP
 
+#include <boost/assert/source_location.hpp>
+
 #include <cstdio>
 #include <cstdlib>
-#include <source_location>
 
 namespace spindle_test {
 
 // Ends the program if that is not so.
-inline void expect(bool ok, std::source_location at = std::source_location::current())
+inline void expect(bool ok, boost::source_location at = BOOST_CURRENT_LOCATION)
 {
     if (ok)
         return;
