@@ -14,45 +14,19 @@
 #include <spindle/sync/wait_group.hpp>
 #include <spindle/this_fiber.hpp>
 
+#include <support/allocations.hpp>
 #include <support/fixture.hpp>
 
-#include <boost/config.hpp>
 #include <boost/test/unit_test.hpp>
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <cstdlib>
-#include <new>
 
 // What a scope costs, and that a fiber without one pays nothing for them.
 
 namespace {
 
-std::atomic<std::size_t> allocations{0};
-
-[[maybe_unused]] void* counted(std::size_t n)
-{
-    allocations.fetch_add(1, std::memory_order_relaxed);
-    if (auto* const p = std::malloc(n))
-        return p;
-    throw std::bad_alloc();
-}
-
-} // namespace
-
-#if !defined(SPINDLE_TEST_SANITIZED) // these bring an operator new of their own
-// Not inlined: g++ would see half of a pair and take it for a mismatch.
-BOOST_NOINLINE void* operator new(std::size_t n) { return counted(n); }
-BOOST_NOINLINE void* operator new[](std::size_t n) { return counted(n); }
-BOOST_NOINLINE void operator delete(void* p) noexcept { std::free(p); }
-BOOST_NOINLINE void operator delete[](void* p) noexcept { std::free(p); }
-BOOST_NOINLINE void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-BOOST_NOINLINE void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-#endif
-
-namespace {
-
+using spindle_test::allocations;
 using namespace std::chrono_literals;
 
 constexpr std::size_t rounds = 100;

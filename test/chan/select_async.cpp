@@ -16,6 +16,7 @@
 
 #include <support/asio_fixture.hpp>
 #include <support/channel_fixture.hpp>
+#include <support/handlers.hpp>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -106,12 +107,6 @@ struct outcome {
     bool is_aborted() const { return calls == 1 && ec == aborted; }
 };
 
-template <class Executor, class Handler>
-auto on(Executor const& ex, Handler&& h)
-{
-    return asio::bind_executor(ex, std::forward<Handler>(h));
-}
-
 // Asio's adapters are rvalues, as tokens.
 template <class Handler>
 Handler copy(Handler const& h)
@@ -124,43 +119,6 @@ bool nobody_waits(Channel const& ch)
 {
     return receivers_of(ch) == 0 && senders_of(ch) == 0;
 }
-
-// Knows how much of what it gave it has back.
-struct account {
-    std::atomic<long> bytes{0};
-    std::atomic<int> calls{0};
-};
-
-template <class T>
-struct counting_allocator {
-    using value_type = T;
-
-    explicit counting_allocator(account& a) noexcept : to(&a) {}
-    template <class U>
-    counting_allocator(counting_allocator<U> const& other) noexcept : to(other.to)
-    {
-    }
-
-    T* allocate(std::size_t n)
-    {
-        to->bytes += static_cast<long>(n * sizeof(T));
-        ++to->calls;
-        return std::allocator<T>().allocate(n);
-    }
-    void deallocate(T* p, std::size_t n) noexcept
-    {
-        to->bytes -= static_cast<long>(n * sizeof(T));
-        std::allocator<T>().deallocate(p, n);
-    }
-
-    friend bool operator==(counting_allocator const&, counting_allocator const&) = default;
-
-    account* to;
-};
-
-constexpr asio::cancellation_type types[] = {
-    asio::cancellation_type::total, asio::cancellation_type::partial,
-    asio::cancellation_type::terminal, asio::cancellation_type::all};
 
 // An operation of void(error_code) whose initiation is `start`.
 template <class Start>
