@@ -10,10 +10,10 @@
 
 #include <boost/test/unit_test.hpp>
 
-// What TSan takes for races, and are none. libstdc++.so, which is not
-// instrumented, counts the references to an exception: it has an end that two
-// threads see, where a std::future brings it. Asio counts those to an executor, and
-// orders its end by a fence, of which TSan knows nothing.
+// What TSan takes for races, and is none. libstdc++.so, which is not instrumented,
+// counts the references to an exception, of which a std::future gives one to another
+// thread. Asio counts those to an executor, and orders the last one by a fence, of
+// which TSan knows nothing.
 extern "C" char const* __tsan_default_suppressions();
 extern "C" char const* __tsan_default_suppressions()
 {

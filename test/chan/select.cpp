@@ -55,12 +55,6 @@ namespace this_fiber = spindle::this_fiber;
 
 namespace {
 
-template <class Channel>
-bool nobody_waits(Channel const& ch)
-{
-    return receivers_of(ch) == 0 && senders_of(ch) == 0;
-}
-
 // Counts its copies and its moves.
 struct traced {
     explicit traced(int v) : value(v) {}

@@ -114,12 +114,6 @@ Handler copy(Handler const& h)
     return h;
 }
 
-template <class Channel>
-bool nobody_waits(Channel const& ch)
-{
-    return receivers_of(ch) == 0 && senders_of(ch) == 0;
-}
-
 // An operation of void(error_code) whose initiation is `start`.
 template <class Start>
 auto operation_that(Start start)

@@ -44,6 +44,12 @@ std::size_t senders_of(View const& ch)
     return s.senders().size();
 }
 
+template <class View>
+bool nobody_waits(View const& ch)
+{
+    return receivers_of(ch) == 0 && senders_of(ch) == 0;
+}
+
 // --- values ---------------------------------------------------------------------------
 
 // Counts those that are alive.

@@ -13,6 +13,7 @@
 #include <spindle/this_fiber.hpp>
 
 #include <support/child.hpp>
+#include <support/crew.hpp>
 #include <support/fixture.hpp>
 
 #include <boost/asio/post.hpp>
@@ -23,7 +24,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -167,16 +167,10 @@ BOOST_AUTO_TEST_CASE(threads_and_fibers_mix)
         }
         group.done();
     };
-    std::vector<std::thread> threads;
-    for (int i = 0; i != n / 2; ++i)
-        threads.emplace_back(body);
-    s.run([&] {
-        for (int i = 0; i != n / 2; ++i)
-            spindle::go(body);
-    });
-    group.wait();
-    for (auto& t : threads)
-        t.join();
+    {
+        spindle_test::crew const all_of_them(s, n / 2, body);
+        group.wait();
+    }
     BOOST_TEST(wrong == 0);
     BOOST_TEST(completed == phases);
 }

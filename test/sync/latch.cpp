@@ -13,6 +13,7 @@
 
 #include <support/async_wait.hpp>
 #include <support/child.hpp>
+#include <support/crew.hpp>
 #include <support/fixture.hpp>
 
 #include <boost/asio/post.hpp>
@@ -21,7 +22,6 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
-#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -104,16 +104,10 @@ BOOST_AUTO_TEST_CASE(threads_and_fibers_mix)
             all.arrive_and_wait();
             through.count_down();
         };
-        std::vector<std::thread> threads;
-        for (int i = 0; i != 3; ++i)
-            threads.emplace_back(body);
-        s.run([&] {
-            for (int i = 0; i != 3; ++i)
-                spindle::go(body);
-        });
-        through.wait();
-        for (auto& t : threads)
-            t.join();
+        {
+            spindle_test::crew const all_of_them(s, 3, body);
+            through.wait();
+        }
     }
 }
 

@@ -14,6 +14,7 @@
 
 #include <support/async_wait.hpp>
 #include <support/child.hpp>
+#include <support/crew.hpp>
 #include <support/fixture.hpp>
 
 #include <boost/asio/bind_executor.hpp>
@@ -189,16 +190,10 @@ BOOST_AUTO_TEST_CASE(threads_and_fibers_mix)
         }
         group.done();
     };
-    std::vector<std::thread> threads;
-    for (int i = 0; i != 3; ++i)
-        threads.emplace_back(body);
-    s.run([&] {
-        for (int i = 0; i != 3; ++i)
-            spindle::go(body);
-    });
-    group.wait();
-    for (auto& t : threads)
-        t.join();
+    {
+        spindle_test::crew const all_of_them(s, 3, body);
+        group.wait();
+    }
     BOOST_TEST(wrong == 0);
     BOOST_TEST(drain(permits) == 2);
 }

@@ -14,6 +14,7 @@
 
 #include <support/asio_fixture.hpp>
 #include <support/child.hpp>
+#include <support/crew.hpp>
 #include <support/fixture.hpp>
 
 #include <spindle/detail/fiber/record.hpp>
@@ -26,7 +27,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 using spindle::wait_group;
@@ -205,16 +205,10 @@ BOOST_AUTO_TEST_CASE(threads_and_fibers_share)
                    }));
         group.done();
     };
-    std::vector<std::thread> threads;
-    for (int i = 0; i != 3; ++i)
-        threads.emplace_back(body);
-    s.run([&] {
-        for (int i = 0; i != 3; ++i)
-            spindle::go(body);
-    });
-    group.wait();
-    for (auto& t : threads)
-        t.join();
+    {
+        spindle_test::crew const all_of_them(s, 3, body);
+        group.wait();
+    }
     BOOST_TEST(wrong == 0);
 }
 
