@@ -68,13 +68,7 @@ void countdown::wait(wait_reason why)
     if (settled())
         return;
     blocked_waiter<> w(lock, self);
-    lock.lock();
-    if (!must_wait()) {
-        lock.unlock();
-        return;
-    }
-    waiters.push_back(w);
-    w.wait(why, cancellable::no);
+    (void)wait_for(*this, w, why, cancellable::no);
 }
 
 void countdown::wait(wait_reason why, std::stop_token token)
@@ -85,13 +79,7 @@ void countdown::wait(wait_reason why, std::stop_token token)
     auto const result = [&] {
         blocked_waiter<> w(lock, self);
         std::stop_callback const on_stop(std::move(token), [&w]() noexcept { w.abort(); });
-        lock.lock();
-        if (!must_wait()) {
-            lock.unlock();
-            return wait_result::done;
-        }
-        waiters.push_back(w);
-        return w.wait(why);
+        return wait_for(*this, w, why);
     }();
     if (result == wait_result::aborted)
         throw_aborted(self);

@@ -27,16 +27,8 @@ constexpr int patience = 8;
 
 } // namespace
 
-void mutex_core::lock_slow(fiber_record* self)
-{
-    if (!try_lock())
-        (void)wait_for_lock(self, time_point::max(), cancellable::no);
-}
-
 bool mutex_core::lock_until_slow(fiber_record* self, time_point deadline)
 {
-    if (try_lock())
-        return true;
     auto const result = wait_for_lock(self, deadline, cancellable::yes);
     if (result == wait_result::aborted)
         throw_stopped(*self);

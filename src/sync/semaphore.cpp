@@ -19,13 +19,7 @@ bool semaphore_core::acquire_slow(fiber_record* self, time_point deadline)
 {
     auto const result = [&] {
         blocked_waiter<> w(lock, self, deadline);
-        lock.lock();
-        if (!must_wait()) {
-            lock.unlock();
-            return wait_result::done;
-        }
-        waiters.push_back(w);
-        return w.wait(wait_reason::semaphore);
+        return wait_for(*this, w, wait_reason::semaphore);
     }();
     if (result == wait_result::aborted)
         throw_aborted(self);

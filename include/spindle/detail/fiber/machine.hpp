@@ -147,7 +147,6 @@ public:
     bool on_main() const noexcept { return current_ == main_; }
     // As on_main(), and not in the middle of a switch to it: run() may be called.
     bool may_run() const noexcept { return on_main() && !driving_; }
-    bool on_dispatcher() const noexcept { return current_ == dispatcher_ && current_; }
 
     // The fiber that runs here, or nullptr on main and in the dispatcher.
     // Makes a record for a fiber of Boost.Fiber's own.

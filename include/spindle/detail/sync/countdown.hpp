@@ -63,8 +63,7 @@ public:
 
     bool is_zero() const noexcept { return word_.load(std::memory_order_acquire) < one; }
 
-    // Returns when it is zero. Throws errc::not_in_fiber where it must wait, and
-    // must not.
+    // Returns when it is zero. Throws errc::not_in_fiber where one must not wait.
     SPINDLE_DECL void wait(wait_reason why);
 
     // The same, or throws operation_aborted when the token, or the fiber itself, is

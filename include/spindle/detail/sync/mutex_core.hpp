@@ -103,7 +103,7 @@ public:
     {
         auto* const self = waiting_fiber();
         if (!take_free()) [[unlikely]]
-            lock_slow(self);
+            (void)wait_for_lock(self, time_point::max(), cancellable::no);
     }
 
     // Also throws operation_aborted.
@@ -157,7 +157,6 @@ private:
             from, to, std::memory_order_acquire, std::memory_order_relaxed);
     }
 
-    void lock_slow(fiber_record* self);
     bool lock_until_slow(fiber_record* self, time_point deadline);
     wait_result wait_for_lock(fiber_record* self, time_point deadline, cancellable c);
     bool take_or_announce(word_type mine) noexcept;
