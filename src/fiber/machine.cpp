@@ -203,6 +203,8 @@ machine::context* machine::pick_next() noexcept
             fatal(
                 "a fiber waits, or yields, by Boost.Fiber's API inside spindle::blocking(), where "
                 "nothing may park it");
+    } else if (auto* const next = next_fiber()) {
+        return next;
     }
     auto* const next = choose();
     if (next) {
@@ -211,6 +213,23 @@ machine::context* machine::pick_next() noexcept
             after_switch(); // nothing may be awakened
     }
     return next;
+}
+
+// The short way: from a fiber of ours straight to another one, while main waits in
+// run(). What is different then is done by choose() and enter().
+machine::context* machine::next_fiber() noexcept
+{
+    if (!driving_ || slices_ == 0 || may_go_on_ || !processor_)
+        return nullptr;
+    auto* const r = processor_->pick();
+    if (!r)
+        return nullptr;
+    --slices_;
+    auto& g = static_cast<fiber_record&>(*r);
+    record_ = &g;
+    current_ = g.ctx();
+    enter_fiber(g);
+    return current_;
 }
 
 bool machine::has_ready_fibers() const noexcept
@@ -331,25 +350,36 @@ void machine::enter(context* next) noexcept
         if (next == dispatcher_) {
             slot = &dispatcher_state_;
         } else {
-            slot = &record_->exceptions;
             // What Asio has on the stack below the fibers: it changes only while
             // main or the dispatcher runs.
             if (previous == main_ || previous == dispatcher_)
                 hooks::get().mark(entry_mark);
-            record_->state.store(fiber_state::running, std::memory_order_relaxed);
-            if (!record_->pooled) [[unlikely]]
-                stock_ = true; // made on another thread, perhaps; it may sleep or end here
-            if (!next->get_scheduler())
-                scheduler_->attach_worker_context(next);
-            if (processor_)
-                processor_->stats.switches.add();
+            enter_fiber(*record_);
+            return;
         }
     }
-    if (slot != owner_) { // I2
-        *owner_ = *thread_state_;
-        *thread_state_ = *slot;
-        owner_ = slot;
-    }
+    swap_exceptions(*slot);
+}
+
+void machine::enter_fiber(fiber_record& g) noexcept
+{
+    g.state.store(fiber_state::running, std::memory_order_relaxed);
+    if (!g.pooled) [[unlikely]]
+        stock_ = true; // made on another thread, perhaps; it may sleep or end here
+    if (auto* const c = g.ctx(); !c->get_scheduler())
+        scheduler_->attach_worker_context(c);
+    if (processor_)
+        processor_->stats.switches.add();
+    swap_exceptions(g.exceptions);
+}
+
+void machine::swap_exceptions(exception_state& slot) noexcept
+{
+    if (&slot == owner_) // I2
+        return;
+    *owner_ = *thread_state_;
+    *thread_state_ = slot;
+    owner_ = &slot;
 }
 
 // A fiber was launched with launch::dispatch: `launcher` became ready while,

@@ -278,7 +278,10 @@ private:
     void awaken(context* c) noexcept;
     void after_switch() noexcept;
     context* leave_for(context* c) noexcept;
+    context* next_fiber() noexcept;
     void enter(context* next) noexcept;
+    void enter_fiber(fiber_record& g) noexcept;
+    void swap_exceptions(exception_state& slot) noexcept;
     void settle(context* launcher) noexcept;
     void requeue(fiber_record& g) noexcept;
     fiber_record& stock_record(context& c) noexcept;
