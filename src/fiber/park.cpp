@@ -136,6 +136,21 @@ standing where_am_i() noexcept
     return in_fiber ? standing::in_fiber : standing::on_thread;
 }
 
+fiber_record* pass_gate_slowly()
+{
+    switch (where_am_i()) {
+    case standing::in_fiber:
+        return current_fiber();
+    case standing::on_thread:
+        return nullptr;
+    case standing::in_handler:
+        break;
+    }
+    // Deeper than when the slice began: Asio runs somebody's handler on this
+    // fiber's stack, and holds a strand or a list that it must unwind.
+    throw_in_handler();
+}
+
 void const* whoever_calls() noexcept
 {
     static thread_local char thread;
