@@ -78,7 +78,9 @@ void park(
 
 void yield(fiber_record& self) noexcept
 {
-    give_way(*machine::current(), self, &commit_yield, &self);
+    auto& m = *machine::current();
+    if (self.bound || !m.stays())
+        give_way(m, self, &commit_yield, &self);
 }
 
 void rest(fiber_record& self, commit_function commit) noexcept
