@@ -42,21 +42,40 @@ using executor_strand_impl = executor_strand::element_type;
 using classic_strand = boost::asio::detail::strand_service::implementation_type;
 using classic_strand_impl = std::remove_pointer_t<classic_strand>;
 
+// The innermost frame of one list. Where the compiler knows thread-local variables,
+// Asio's is the same for all pointers to such frames; elsewhere a frame is known by
+// the value in it.
+template <class Key, class Value = unsigned char>
+inline void const* innermost_frame() noexcept
+{
+    using list = boost::asio::detail::call_stack<Key, Value>;
+#if defined(BOOST_ASIO_HAS_THREAD_KEYWORD_EXTENSION)
+    using frame = typename list::context;
+    return static_cast<frame*>(boost::asio::detail::keyword_tss_ptr<frame>());
+#else
+    return list::top();
+#endif
+}
+
+inline void const* head_of_threads() noexcept
+{
+    return innermost_frame<
+        boost::asio::detail::thread_context,
+        boost::asio::detail::thread_info_base>();
+}
+
 // The thread-locals are Asio's: reached behind a call that never parks.
 SPINDLE_NOINLINE void mark_asio(void const* (&heads)[asio_heads]) noexcept
 {
-    namespace asio = boost::asio::detail;
-    heads[0] = asio::thread_context::top_of_thread_call_stack();
-    heads[1] = asio::call_stack<executor_strand_impl>::top();
-    heads[2] = asio::call_stack<classic_strand_impl>::top();
+    heads[0] = head_of_threads();
+    heads[1] = innermost_frame<executor_strand_impl>();
+    heads[2] = innermost_frame<classic_strand_impl>();
 }
 
 inline bool are_heads(void const* const (&heads)[asio_heads]) noexcept
 {
-    namespace asio = boost::asio::detail;
-    return heads[0] == asio::thread_context::top_of_thread_call_stack()
-        && heads[1] == asio::call_stack<executor_strand_impl>::top()
-        && heads[2] == asio::call_stack<classic_strand_impl>::top();
+    return heads[0] == head_of_threads() && heads[1] == innermost_frame<executor_strand_impl>() &&
+           heads[2] == innermost_frame<classic_strand_impl>();
 }
 
 SPINDLE_NOINLINE bool asio_unchanged(void const* const (&heads)[asio_heads]) noexcept

@@ -20,6 +20,7 @@
 #include <boost/system/errc.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -47,19 +48,20 @@ class dice {
 public:
     std::uint32_t below(std::uint32_t n) noexcept
     {
-        if (left_ < n) {
+        auto const needed = static_cast<int>(std::bit_width(n));
+        if (left_ < needed) {
             bits_ = random_bits();
-            left_ = 1u << 24;
+            left_ = 24; // the last ones would favour some numbers
         }
+        left_ -= needed;
         auto const product = std::uint64_t{bits_} * n;
         bits_ = static_cast<std::uint32_t>(product);
-        left_ /= n; // what is left of the bits' choices
         return static_cast<std::uint32_t>(product >> 32);
     }
 
 private:
     std::uint32_t bits_ = 0;
-    std::uint32_t left_ = 0;
+    int left_ = 0;
 };
 
 } // namespace
@@ -73,20 +75,13 @@ select_wait::select_wait(
     for (auto* const c : cases_) {
         c->index = index++;
         c->chosen = false;
-        c->waiter.result = chan_result::waiting;
-        switch (c->what) {
-        case select_case_base::kind::channel:
-            locks_[channels_++] = c->core;
+        if (c->core) {
             order_[ordered_++] = c;
-            break;
-        case select_case_base::kind::event:
+            ++channels_;
+        } else if (c->what == select_case_base::kind::event) {
             order_[ordered_++] = c;
-            break;
-        case select_case_base::kind::otherwise:
+        } else if (c->what == select_case_base::kind::otherwise) {
             otherwise_ = c;
-            break;
-        case select_case_base::kind::never:
-            break;
         }
     }
     owner_.context = this;
@@ -97,16 +92,18 @@ void select_wait::sort_locks() noexcept
 {
     auto const before = std::less<chan_core*>();
     locked_ = 0;
-    for (std::size_t i = 0; i != channels_; ++i) {
-        auto* const c = locks_[i];
+    for (std::size_t i = 0; i != ordered_; ++i) {
+        auto* const c = order_[i]->core;
+        if (!c)
+            continue;
         auto at = locked_;
         while (at != 0 && before(c, locks_[at - 1]))
             --at;
         if (at != 0 && locks_[at - 1] == c)
             continue;
-        std::move_backward(locks_ + at, locks_ + locked_, locks_ + locked_ + 1);
+        for (auto j = locked_++; j != at; --j) // a few: not worth a call of memmove
+            locks_[j] = locks_[j - 1];
         locks_[at] = c;
-        ++locked_;
     }
 }
 
@@ -144,8 +141,7 @@ void select_wait::set_owner(
 
 select_case_base* select_wait::enroll()
 {
-    claim_.reset();
-    if (!otherwise_) {
+    if (!otherwise_ && has_events()) {
         scope_exit undo([this] { disarm_all(); });
         for (std::size_t i = 0; i != ordered_; ++i)
             if (!order_[i]->core)
@@ -246,7 +242,7 @@ void select_wait::leave_queues(select_case_base const* chosen) noexcept
 
 void select_wait::disarm_all() noexcept
 {
-    if (otherwise_)
+    if (otherwise_ || !has_events())
         return;
     for (std::size_t i = 0; i != ordered_; ++i)
         if (!order_[i]->core)
@@ -277,6 +273,7 @@ bool commit_select(void* wait) noexcept
 select_case_base* wait_in_fiber(select_wait& wait, fiber_record& self, bool stop_is_a_case)
 {
     wait.set_owner(&self, nullptr);
+    wait.renew();
     select_stop hook(wait);
     // A stop from here on claims, or is seen.
     if (!stop_is_a_case && !hook_wait(self, hook))
@@ -294,6 +291,7 @@ select_case_base* wait_in_fiber(select_wait& wait, fiber_record& self, bool stop
 select_case_base* wait_on_thread(select_wait& wait)
 {
     waiter thread;
+    wait.renew();
     wait.set_owner(nullptr, [](queued_waiter& w) noexcept {
         static_cast<waiter*>(select_wait::of(w).owner_data)->wake();
     });
@@ -316,9 +314,10 @@ std::size_t run_select(
     if (!wait.otherwise()) {
         self = waiting_fiber();
         if (self) {
-            stop_is_a_case = std::any_of(cases.begin(), cases.end(), [&](auto* c) {
-                return c->what == select_case_base::kind::event && c->is_own_stop(*self);
-            });
+            stop_is_a_case =
+                wait.has_events() && std::any_of(cases.begin(), cases.end(), [&](auto* c) {
+                    return c->what == select_case_base::kind::event && c->is_own_stop(*self);
+                });
             if (!stop_is_a_case && stop_seen(*self))
                 throw_stopped(*self);
         }

@@ -331,6 +331,17 @@ machine::context* machine::choose() noexcept
     return nullptr;
 }
 
+bool machine::stays() noexcept
+{
+    auto* const p = processor_;
+    if (!p || slices_ == 0 || !p->empty_hint() || p->owner.global_size_hint() != 0
+        || (may_go_on_ && !may_go_on_(permission_argument_)))
+        return false;
+    --slices_;
+    p->stats.switches.add();
+    return true;
+}
+
 machine::context* machine::leave_for(context* c) noexcept
 {
     (c == main_ ? main_ready_ : dispatcher_ready_) = false;

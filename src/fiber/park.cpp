@@ -80,8 +80,11 @@ void park(
 void yield(fiber_record& self) noexcept
 {
     auto& m = *machine::current();
-    (void)m.come_in();
-    give_way(m, self, &commit_yield, &self);
+    auto const was = m.come_in();
+    if (!self.bound && m.stays())
+        m.go_out(was);
+    else
+        give_way(m, self, &commit_yield, &self);
 }
 
 void rest(fiber_record& self, commit_function commit) noexcept
@@ -139,6 +142,21 @@ standing where_am_i() noexcept
     if (!hooks::get().unchanged(in_fiber ? m->entry_mark : none))
         return standing::in_handler;
     return in_fiber ? standing::in_fiber : standing::on_thread;
+}
+
+fiber_record* pass_gate_slowly()
+{
+    switch (where_am_i()) {
+    case standing::in_fiber:
+        return current_fiber();
+    case standing::on_thread:
+        return nullptr;
+    case standing::in_handler:
+        break;
+    }
+    // Deeper than when the slice began: Asio runs somebody's handler on this
+    // fiber's stack, and holds a strand or a list that it must unwind.
+    throw_in_handler();
 }
 
 void const* whoever_calls() noexcept

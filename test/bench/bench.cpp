@@ -17,6 +17,8 @@
 #include <iostream>
 #include <limits>
 #include <malloc.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 namespace bench {
@@ -46,6 +48,11 @@ std::map<std::string, definition> const definitions{
     {"semaphore", {1'000'000, "ns/acquire"}},
     {"wait_group", {10'000'000, "ns/done"}},
     {"echo", {0, "requests/s"}},
+    {"hog", {500, "us"}},
+    {"hog_echo", {0, "requests/s"}},
+    {"blocking", {1000, "ms"}},
+    {"blocking_cost", {1'000'000, "ns/call"}},
+    {"blocked_echo", {0, "requests/s"}},
 };
 
 options parse(int argc, char** argv)
@@ -134,6 +141,15 @@ std::chrono::microseconds nap(std::size_t i)
     auto const hash = static_cast<std::uint32_t>(i) * 2654435761u;
     return std::chrono::microseconds(10'000 + hash % 10'001);
 }
+
+void sleep_in_kernel(std::chrono::nanoseconds how_long)
+{
+    timespec left{how_long / std::chrono::seconds(1), (how_long % std::chrono::seconds(1)).count()};
+    while (nanosleep(&left, &left) != 0)
+        ;
+}
+
+void system_call() { ::syscall(SYS_getppid); }
 
 void ready(options const& o, std::uint16_t port)
 {

@@ -12,6 +12,7 @@
 #define SPINDLE_TEST_BENCH_BENCH_HPP
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -127,6 +128,51 @@ private:
     using clock = std::chrono::steady_clock;
     clock::time_point start_ = clock::now();
 };
+
+/// One of the fibers of `hog` that never stop computing: until told to, or for two
+/// seconds, so that what cannot help it comes to an end.
+inline void spin(std::atomic<bool> const& over)
+{
+    for (stopwatch watch; !over.load(std::memory_order_relaxed) && watch.ms() < 2000;)
+        ;
+}
+
+/// The fiber of `hog` that ticks each millisecond, by `sleep_until`: the result is
+/// how late its ticks come.
+template <class SleepUntil>
+result tick(options const& o, SleepUntil sleep_until)
+{
+    using clock = std::chrono::steady_clock;
+    std::vector<double> late;
+    late.reserve(o.count);
+    auto const start = clock::now();
+    for (std::size_t i = 1; i <= o.count; ++i) {
+        auto const due = start + i * std::chrono::milliseconds(1);
+        sleep_until(due);
+        late.push_back(std::chrono::duration<double, std::micro>(clock::now() - due).count());
+    }
+    std::sort(late.begin(), late.end());
+    return {late[late.size() * 99 / 100], {{"p50_us", late[late.size() / 2]}}};
+}
+
+/// Blocks the thread in the kernel.
+void sleep_in_kernel(std::chrono::nanoseconds how_long);
+
+/// A system call that does next to nothing.
+void system_call();
+
+/// What `call_blocking` adds to the system call in the function that it is given.
+template <class CallBlocking>
+result blocking_cost(options const& o, CallBlocking call_blocking)
+{
+    stopwatch watch;
+    for (std::size_t i = 0; i < o.count; ++i)
+        system_call();
+    auto const alone = watch.ns();
+    for (std::size_t i = 0; i < o.count; ++i)
+        call_blocking([] { system_call(); });
+    return {(watch.ns() - 2 * alone) / static_cast<double>(o.count)};
+}
 
 /// What this process has of memory, in bytes.
 struct memory {

@@ -60,6 +60,11 @@ CASES = [
     Case("semaphore", "semaphore", quick_count=100_000),
     Case("wait_group", "wait_group", quick_count=1_000_000),
     Case("echo", "echo", quick_count=0),
+    Case("hog", "hog", quick_count=200),
+    Case("hog_echo", "hog_echo", quick_count=0),
+    Case("blocking", "blocking", quick_count=1000),
+    Case("blocking_cost", "blocking_cost", quick_count=100_000),
+    Case("blocked_echo", "blocked_echo", quick_count=0),
 ]
 
 # The fields of a result that get a row of their own, beside the value.
@@ -99,7 +104,7 @@ class Bench:
     def measure(self, contender, case, threads):
         """One run: the JSON object that the program, or echo's client, prints."""
         command = [self.program(contender), "--workload", case.workload, "--threads", str(threads)]
-        if case.workload == "echo":
+        if case.workload.endswith("echo"):
             return self._measure_echo(command, threads)
         count = case.quick_count if self.quick else case.count
         if count is not None:

@@ -125,6 +125,26 @@ result timers(options const& o)
     return {watch.ms()};
 }
 
+result hog(options const& o)
+{
+    bench::context ctx(o);
+    auto const ex = ctx.get_executor();
+    std::atomic<bool> over{false};
+    result r;
+    go(ex, [&](yield_context yield) {
+        for (unsigned i = 0; i < o.threads; ++i)
+            asio::post(ex, [&] { go(ex, [&](yield_context) { bench::spin(over); }); });
+        bench::timer timer(ex);
+        r = bench::tick(o, [&](auto when) {
+            timer.expires_at(when);
+            timer.async_wait(yield);
+        });
+        over.store(true, std::memory_order_relaxed);
+    });
+    ctx.run();
+    return r;
+}
+
 void session(bench::tcp_socket socket, yield_context yield)
 {
     bench::echo_buffer buffer;
@@ -173,5 +193,6 @@ int main(int argc, char** argv)
             {"parked", parked},
             {"timers", timers},
             {"echo", echo},
+            {"hog", hog},
         });
 }

@@ -235,6 +235,24 @@ result timers(options const& o)
     return {watch.ms()};
 }
 
+result hog(options const& o)
+{
+    std::atomic<bool> over{false};
+    wait_group hogs;
+    hogs.add(o.threads);
+    thread_pool pool(o.threads);
+    for (unsigned i = 0; i < o.threads; ++i)
+        go([&] {
+            bench::spin(over);
+            hogs.done();
+        });
+    auto const r
+        = bench::tick(o, [](auto when) { boost::this_fiber::sleep_until(when); });
+    over.store(true, std::memory_order_relaxed);
+    hogs.wait();
+    return r;
+}
+
 } // namespace
 
 int main(int argc, char** argv)
@@ -255,5 +273,6 @@ int main(int argc, char** argv)
              [](options const& o) { return mutex(o, [] { boost::this_fiber::yield(); }); }},
             {"parked", parked},
             {"timers", timers},
+            {"hog", hog},
         });
 }

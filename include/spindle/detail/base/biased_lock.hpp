@@ -76,24 +76,32 @@ public:
     // Any thread.
     void lock() noexcept
     {
-        auto const self = this_thread_token();
-        if (friend_.load(std::memory_order_relaxed) == self) [[likely]] {
-            store_then_lightest_barrier(inside_, self);
-            if (friend_.load(std::memory_order_seq_cst) == self) [[likely]] // B
-                return;
-            inside_.store(0, std::memory_order_release);
-        }
-        lock_slowly(self);
+        if (!try_enter()) [[unlikely]]
+            lock_slowly(this_thread_token());
     }
 
     // The thread that locked it.
     void unlock() noexcept
     {
         if (inside_.load(std::memory_order_relaxed) == this_thread_token()) [[likely]]
-            inside_.store(0, std::memory_order_release); // R
+            leave();
         else
             lock_.unlock();
     }
+
+    // Any thread. The friend's way in: true if that was it, and its way out.
+    [[nodiscard]] bool try_enter() noexcept
+    {
+        auto const self = this_thread_token();
+        if (friend_.load(std::memory_order_relaxed) != self) [[unlikely]]
+            return false;
+        store_then_lightest_barrier(inside_, self);
+        if (friend_.load(std::memory_order_seq_cst) == self) [[likely]] // B
+            return true;
+        leave();
+        return false;
+    }
+    void leave() noexcept { inside_.store(0, std::memory_order_release); } // R
 
 private:
     SPINDLE_DECL void lock_slowly(std::uintptr_t self) noexcept;

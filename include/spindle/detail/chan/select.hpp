@@ -141,6 +141,9 @@ public:
 
     select_case_base* otherwise() const noexcept { return otherwise_; }
 
+    // Cases that are no channels.
+    bool has_events() const noexcept { return ordered_ != channels_; }
+
     // With nothing held. The case that could be done at once, and was; or
     // `otherwise`; or nullptr.
     select_case_base* try_now();
@@ -148,6 +151,9 @@ public:
     // With nothing held. Who goes on when a case is claimed: a fiber, or (null)
     // whoever `resume` wakes.
     void set_owner(fiber_record* self, void (*resume)(queued_waiter&) noexcept) noexcept;
+
+    // Forgets an earlier claim. Before a stop, or whatever else, can claim again.
+    void renew() noexcept { claim_.reset(); }
 
     // Arms the events, then locks and tries once more. A case: done; nothing is
     // held or queued, and the events are disarmed. Else nullptr: all is queued,

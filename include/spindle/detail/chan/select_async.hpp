@@ -217,6 +217,7 @@ public:
     {
         auto at_once = false;
         try {
+            wait_.renew();
             this->prepare([this] { wait_.claim_and_wake(claim_word::aborted); });
             at_once = begin();
         } catch (...) {

@@ -93,15 +93,16 @@ public:
         return get(out, section.wake);
     }
 
-    // The first lines of send() and receive() are most of what runs: room, or a
-    // value, and nobody on the other side. The rest is out of line.
+    // The first lines of send() and receive() are most of what runs: the lock's
+    // friend, room, or a value, and nobody on the other side. The rest is out of line.
     chan_result send(T& v, fiber_record* self)
     {
-        lock.lock();
-        if constexpr (moves)
+        if (!lock.try_enter()) [[unlikely]]
+            lock.lock();
+        else if constexpr (moves)
             if (count_ != capacity_ && receivers_.empty() && !closed_) [[likely]] {
                 push(std::move(v));
-                lock.unlock();
+                lock.leave();
                 return chan_result::done;
             }
         return send_locked(v, self);
@@ -109,11 +110,12 @@ public:
 
     chan_result receive(std::optional<T>& out, fiber_record* self)
     {
-        lock.lock();
-        if constexpr (moves)
+        if (!lock.try_enter()) [[unlikely]]
+            lock.lock();
+        else if constexpr (moves)
             if (count_ != 0 && senders_.empty()) [[likely]] {
                 pop(out);
-                lock.unlock();
+                lock.leave();
                 return chan_result::done;
             }
         return receive_locked(out, self);

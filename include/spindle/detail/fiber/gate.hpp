@@ -23,6 +23,9 @@ namespace spindle::detail {
 #endif
 extern thread_local constinit machine* this_machine;
 
+// On a thread, in a fiber that has no record yet, in a handler.
+SPINDLE_DECL SPINDLE_NOINLINE fiber_record* pass_gate_slowly();
+
 // The body of waiting_fiber(): `unchanged` says whether Asio's heads are those
 // that were marked. For functions that are not inlined.
 template <class Unchanged>
@@ -31,14 +34,10 @@ inline fiber_record* pass_gate(Unchanged unchanged)
 #if defined(__GNUC__)
     asm volatile("");
 #endif
-    static constexpr void const* none[asio_heads] = {};
     auto* const m = this_machine;
-    auto* const g = !m ? nullptr : m->record_ ? m->record_ : m->running();
-    // Deeper than when the slice began: Asio runs somebody's handler on this
-    // fiber's stack, and holds a strand or a list that it must unwind.
-    if (!unchanged(g ? m->entry_mark : none)) [[unlikely]]
-        throw_in_handler();
-    return g;
+    if (m && m->record_ && unchanged(m->entry_mark)) [[likely]]
+        return m->record_;
+    return pass_gate_slowly();
 }
 
 } // namespace spindle::detail

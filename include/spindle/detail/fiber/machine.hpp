@@ -208,6 +208,10 @@ public:
     // `self` runs here, and gives way by Boost.Fiber's yield next.
     void leave(fiber_record& self) noexcept { leaving_ = &self; }
 
+    // The free fiber that runs here gives up its turn: true if it is the next again,
+    // with nothing else queued, and may go on. It has used up a slice then.
+    bool stays() noexcept;
+
     // Takes the flag that notify() sets.
     bool take_notified() noexcept
     {

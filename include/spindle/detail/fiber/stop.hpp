@@ -78,7 +78,7 @@ namespace spindle::detail {
 // The fiber only: whether it was asked to stop, as a whole.
 [[nodiscard]] inline bool stop_requested(fiber_record const& self) noexcept
 {
-    return (self.life.load(std::memory_order_seq_cst) & 3) == 1;
+    return (self.life.load(std::memory_order_seq_cst) & 1) != 0;
 }
 
 // The fiber only: whether its waits are to end, because it was asked to stop, or

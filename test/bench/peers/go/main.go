@@ -18,9 +18,11 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -58,22 +60,27 @@ type workload struct {
 
 // The sizes and units; bench.cpp has the same table.
 var workloads = map[string]workload{
-	"spawn":        {spawn, 1_000_000, "ns/fiber"},
-	"yield":        {yield, 1_000_000, "ns/switch"},
-	"switch":       {handOver, 5_000_000, "ns/switch"},
-	"pingpong":     {pingpong, 1_000_000, "ns/round-trip"},
-	"buffered":     {func(o options) (result, error) { return buffered(o, 1) }, 5_000_000, "ns/item"},
-	"buffered44":   {func(o options) (result, error) { return buffered(o, 4) }, 5_000_000, "ns/item"},
-	"select":       {selectFour, 1_000_000, "ns/item"},
-	"mutex":        {func(o options) (result, error) { return mutex(o, false) }, 10_000_000, "ns/lock"},
-	"mutex_yield":  {func(o options) (result, error) { return mutex(o, true) }, 1_000_000, "ns/lock"},
-	"shared_mutex": {sharedMutex, 10_000_000, "ns/lock"},
-	"skynet":       {skynet, 1_000_000, "ms"},
-	"parked":       {parked, 100_000, "us/fiber"},
-	"timers":       {timers, 100_000, "ms"},
-	"semaphore":    {semaphore, 1_000_000, "ns/acquire"},
-	"wait_group":   {waitGroup, 10_000_000, "ns/done"},
-	"echo":         {echo, 0, "requests/s"},
+	"spawn":         {spawn, 1_000_000, "ns/fiber"},
+	"yield":         {yield, 1_000_000, "ns/switch"},
+	"switch":        {handOver, 5_000_000, "ns/switch"},
+	"pingpong":      {pingpong, 1_000_000, "ns/round-trip"},
+	"buffered":      {func(o options) (result, error) { return buffered(o, 1) }, 5_000_000, "ns/item"},
+	"buffered44":    {func(o options) (result, error) { return buffered(o, 4) }, 5_000_000, "ns/item"},
+	"select":        {selectFour, 1_000_000, "ns/item"},
+	"mutex":         {func(o options) (result, error) { return mutex(o, false) }, 10_000_000, "ns/lock"},
+	"mutex_yield":   {func(o options) (result, error) { return mutex(o, true) }, 1_000_000, "ns/lock"},
+	"shared_mutex":  {sharedMutex, 10_000_000, "ns/lock"},
+	"skynet":        {skynet, 1_000_000, "ms"},
+	"parked":        {parked, 100_000, "us/fiber"},
+	"timers":        {timers, 100_000, "ms"},
+	"semaphore":     {semaphore, 1_000_000, "ns/acquire"},
+	"wait_group":    {waitGroup, 10_000_000, "ns/done"},
+	"echo":          {echo, 0, "requests/s"},
+	"hog":           {hog, 500, "us"},
+	"hog_echo":      {hogEcho, 0, "requests/s"},
+	"blocking":      {blocking, 1000, "ms"},
+	"blocking_cost": {blockingCost, 1_000_000, "ns/call"},
+	"blocked_echo":  {blockedEcho, 0, "requests/s"},
 }
 
 func perCount(start time.Time, o options) (result, error) {
@@ -393,6 +400,80 @@ func echo(o options) (result, error) {
 		}
 		go echoSession(conn)
 	}
+}
+
+// spin is a hog: it computes until told to end, or for as long as bench.hpp says.
+func spin(over *atomic.Bool) {
+	for start := time.Now(); !over.Load() && time.Since(start) < 2*time.Second; {
+	}
+}
+
+// hog measures how late the ticks of a goroutine come, while as many others as
+// there are threads never stop computing.
+func hog(o options) (result, error) {
+	var over atomic.Bool
+	for i := 0; i < o.threads; i++ {
+		go spin(&over)
+	}
+	late := make([]float64, 0, o.count)
+	start := time.Now()
+	for tick := 1; tick <= o.count; tick++ {
+		due := start.Add(time.Duration(tick) * time.Millisecond)
+		time.Sleep(time.Until(due))
+		late = append(late, float64(time.Since(due).Nanoseconds())/1000)
+	}
+	over.Store(true)
+	sort.Float64s(late)
+	return result{late[len(late)*99/100], []extra{{"p50_us", late[len(late)/2]}}}, nil
+}
+
+func hogEcho(o options) (result, error) {
+	for i := 0; i < o.threads; i++ {
+		go func() {
+			for {
+			}
+		}()
+	}
+	return echo(o)
+}
+
+// sleepInKernel blocks its thread: a system call that the runtime cannot wait for
+// in another way.
+func sleepInKernel(d time.Duration) {
+	left := syscall.NsecToTimespec(d.Nanoseconds())
+	for syscall.Nanosleep(&left, &left) == syscall.EINTR {
+	}
+}
+
+func blocking(o options) (result, error) {
+	start := time.Now()
+	parallel(o.count, func(int) { sleepInKernel(10 * time.Millisecond) })
+	return result{value: milliseconds(time.Since(start))}, nil
+}
+
+// blockingCost is what the runtime adds to a system call: entersyscall and
+// exitsyscall.
+func blockingCost(o options) (result, error) {
+	start := time.Now()
+	for i := 0; i < o.count; i++ {
+		syscall.RawSyscall(syscall.SYS_GETPPID, 0, 0, 0)
+	}
+	alone := time.Since(start)
+	start = time.Now()
+	for i := 0; i < o.count; i++ {
+		syscall.Syscall(syscall.SYS_GETPPID, 0, 0, 0)
+	}
+	took := time.Since(start) - alone
+	return result{value: float64(took.Nanoseconds()) / float64(o.count)}, nil
+}
+
+func blockedEcho(o options) (result, error) {
+	go func() {
+		for {
+			sleepInKernel(time.Second)
+		}
+	}()
+	return echo(o)
 }
 
 func print(o options, unit string, r result) {
