@@ -15,6 +15,7 @@
 #include <spindle/asio/start.hpp>
 #include <spindle/asio/use_fiber.hpp>
 #include <spindle/attach.hpp>
+#include <spindle/blocking.hpp>
 #include <spindle/cancel/cancel_scope.hpp>
 #include <spindle/cancel/shielded.hpp>
 #include <spindle/cancel/within.hpp>

@@ -39,6 +39,7 @@ struct scheduler_stats {
     std::size_t queued = 0;          ///< in the run queues now
     unsigned processors = 0;         ///< that run fibers
     unsigned idle_processors = 0;    ///< of those, asleep now
+    unsigned threads = 0;            ///< alive now: its own, and the one that called `run`
     std::uint64_t spawned = 0;       ///< fibers started from this scheduler's threads
     std::uint64_t finished = 0;      ///< fibers that ended on them
     std::uint64_t switches = 0;      ///< times that a fiber was given a thread
@@ -48,6 +49,8 @@ struct scheduler_stats {
     std::uint64_t global_takes = 0;  ///< times that a processor took from the global queue
     std::uint64_t polls = 0;         ///< turns that Asio was given
     std::uint64_t wakes = 0;         ///< sleeping processors that were woken for work
+    std::uint64_t handoffs = 0;      ///< processors that a call inside `blocking` has lost
+    std::uint64_t preemptions = 0;   ///< processors that other fibers and handlers have lost
 };
 
 /// Runs fibers on threads of its own: one processor a core, each with an io_context.

@@ -19,7 +19,7 @@
 
 namespace spindle {
 
-/// What a handler of exceptions is told about the fiber that one has left.
+/// What is said of a fiber where one is reported.
 struct fiber_info {
     /// Its name, or "fiber 12".
     std::string name;
@@ -45,6 +45,29 @@ struct scheduler_options {
      */
     unsigned processors = 0;
 
+    /// How many threads a scheduler may have.
+    /**
+     * One for each processor, and one more for each call or fiber that keeps its
+     * own: see `handoff_after` and `preempt_after`. With no thread left, processors
+     * wait for those that keep them. At least `processors`.
+     */
+    unsigned max_threads = 10'000;
+
+    /// How long a call inside `blocking` keeps its processor from others.
+    /**
+     * After that the processor goes to another thread, at the next look of the
+     * scheduler's monitor: every 20 us while such calls are being made, up to 10 ms
+     * when none were.
+     */
+    std::chrono::steady_clock::duration handoff_after = std::chrono::microseconds(20);
+
+    /// How long a fiber, or a completion handler, may run before it loses its processor.
+    /**
+     * It loses it only while something waits for that: a fiber, a completion, a
+     * deadline. It runs on by its thread, beside the others.
+     */
+    std::chrono::steady_clock::duration preempt_after = std::chrono::milliseconds(10);
+
     /// The address space of a fiber's stack, in bytes: 16 KiB to 1 GiB.
     /**
      * Memory is committed page by page as the fiber touches it.
@@ -66,6 +89,16 @@ struct scheduler_options {
      * where the fiber was spawned, then calls `std::terminate`.
      */
     std::function<void(std::exception_ptr, fiber_info const&)> unhandled_exception = {};
+
+    /// Called for a fiber that has lost its processor after `preempt_after`.
+    /**
+     * Once for each place that such fibers are spawned from, with how long it had
+     * run then; it runs on. For what blocks its thread there is `blocking`, for what
+     * computes `this_fiber::yield`. On the monitor's thread, so that nobody else loses
+     * a processor meanwhile: be short, and throw nothing. Empty: they are counted
+     * (`scheduler_stats::preemptions`), that is all.
+     */
+    std::function<void(fiber_info const&, std::chrono::steady_clock::duration)> on_hog = {};
 };
 
 namespace detail {

@@ -44,7 +44,7 @@ asio_scheduler& scheduler_of(boost::asio::io_context& io)
 void give_back(machine& m, processor* outer, core* outer_home) noexcept
 {
     if (outer)
-        m.take(*outer);
+        m.take_back(*outer);
     else
         m.drop();
     m.set_home(outer_home);
@@ -354,6 +354,7 @@ void guest::refuse_stock_waits_of_several() const noexcept
 
 void guest::shutdown() noexcept
 {
+    threads_for_blocking().wait(); // their fibers are ready then
     closing_.store(true, std::memory_order_seq_cst);
     set_stopping();
     running_all_ = true; // a stopper is inside the fiber's hook: nothing may run above it
@@ -476,6 +477,8 @@ asio_core* core_running_here() noexcept
         return innermost;
     // A host's own loop lies below everything else on its thread.
     auto* const m = machine::current();
+    if (m && m->is_hired())
+        return static_cast<asio_core*>(m->home()); // even if its processor is gone
     return m && m->held() ? static_cast<asio_core*>(&m->held()->owner) : nullptr;
 }
 

@@ -8,6 +8,7 @@
 
 #include <spindle/detail/asio/host.hpp>
 
+#include <spindle/detail/asio/asio_access.hpp>
 #include <spindle/detail/asio/context_service.hpp>
 #include <spindle/detail/base/cpu_relax.hpp>
 #include <spindle/detail/base/scope_exit.hpp>
@@ -25,6 +26,7 @@
 #include <bit>
 #include <cstddef>
 #include <latch>
+#include <new>
 #include <system_error>
 
 namespace spindle::detail {
@@ -43,6 +45,12 @@ constexpr unsigned search_rounds = 40;
 
 // Resting fibers that a thread ends before it looks round again.
 constexpr std::size_t superfluous_at_a_time = 64;
+
+// A thread without a processor leaves after that.
+constexpr auto spare_thread_time = std::chrono::seconds(5);
+
+// After the system has refused a thread.
+constexpr auto refused_time = std::chrono::milliseconds(1);
 
 } // namespace
 
@@ -75,51 +83,68 @@ void turn_of_asio::go_on()
         raise_fence();
 }
 
-// --- a processor and its thread -----------------------------------------------------------
+// --- a processor -------------------------------------------------------------------------
 
 void host_timers::on_earliest(time_point) noexcept
 {
-    if (auto* const m = machine::current(); !m || m->held() != &processor_)
+    if (visit const inside; inside.held() != &processor_)
         processor_.interrupt();
 }
 
 host_processor::host_processor(host& h, unsigned index)
-    : processor(h, index), host_(h), work_(io.get_executor()), alarm_(io), turn_(io),
-      sleepers_(*this)
+    : processor(h, index), host_(h), work_(io.get_executor()),
+      asio_(boost::asio::use_service<boost::asio::detail::scheduler>(io)), alarm_(io),
+      turn_(io), sleepers_(*this)
 {
     timers = &sleepers_;
     fiber_size = std::bit_ceil(h.options().stack_size);
 }
 
-void host_processor::run() noexcept
+void host_processor::serve(machine& m) noexcept
 {
-    auto& m = *machine::ensure();
-    m.set_home(&host_);
-    m.set_waiter(this);
-    m.take(*this);
-    for (;;) {
+    m.hold(*this);
+    host_.begin_tenure(*this, m);
+    wake_up(m); // where its last machine was asleep, or seemed to be
+    while (holds(m)) {
         try {
             loop(m);
-            break;
+            if (!holds(m))
+                return;
+            release_resting(*this);
+            host_.end_tenure(*this);
+            m.resign();
+            host_.end_processor();
+            return;
         } catch (...) {
             // A handler of the user's threw, as it might out of io_context::run().
-            io.restart();
+            if (holds(m))
+                io.restart();
+            machine::excursion const out(m);
             host_.unhandled_in_handler();
         }
     }
-    release_resting(*this);
-    m.drop();
-    host_.meet_before_exit();
+}
+
+host_processor::turn_in_asio::~turn_in_asio()
+{
+    excursion_.reset();
+    if (processor_.holds(machine_))
+        processor_.in_asio_ = false;
+    else
+        processor_.host_.bring_back_asio(processor_);
 }
 
 void host_processor::loop(machine& m)
 {
     for (bool last_turn = false;;) {
-        if (host_.leaving() && host_.live() == 0) {
+        if (host_.leaving() && host_.live() == 0 && !away_.load(std::memory_order_acquire)) {
             // Completions that were posted before the last fiber ended have their
             // turn; what those start has its own, and there it ends.
-            if (!std::exchange(last_turn, true))
-                poll();
+            if (!std::exchange(last_turn, true)) {
+                poll(m);
+                if (!holds(m))
+                    return;
+            }
             if (host_.live() == 0)
                 break;
         }
@@ -130,11 +155,16 @@ void host_processor::loop(machine& m)
             sleepers_.expire(coarse_now);
         if (m.take_notified())
             (void)m.dispatch();
-        if (coarse_now - polled_at_ >= poll_interval)
-            poll();
+        if (coarse_now - polled_at_ >= poll_interval) {
+            poll(m);
+            if (!holds(m))
+                return;
+        }
         auto* r = find();
         if (!r) {
-            poll();
+            poll(m);
+            if (!holds(m))
+                return;
             r = find();
         }
         if (!r && m.has_stock_fibers()) {
@@ -150,11 +180,15 @@ void host_processor::loop(machine& m)
                     host_.wake_one();
             }
             m.run(static_cast<fiber_record&>(*r), slices_in_a_row);
+            if (!holds(m))
+                return;
             if (m.has_stock_fibers() && ++stock_turn_ % 4 == 0)
                 (void)m.dispatch();
             continue;
         }
         sleep(m);
+        if (!holds(m))
+            return;
     }
     if (searching_) {
         searching_ = false;
@@ -205,28 +239,49 @@ void host_processor::sleep(machine& m)
         return;
 
     (void)host_.idle_.begin_idle(id, std::exchange(searching_, false));
-    scope_exit const back([&] { // also where a handler throws
-        if (!host_.idle_.end_idle(id, false))
-            searching_ = true; // a waker took us off the list, and counts on us
-    });
+    dozing_.store(true, std::memory_order_relaxed);
+    m.right().watch(true);
     // One more look, now that whoever submits sees us: not only the last
     // searcher does it, since this processor may be the only one.
-    if (!host_.has_work_hint() && !m.notified() && !host_.leaving()) {
+    auto const stays = !host_.leaving() || away_.load(std::memory_order_acquire);
+    if (stays && !host_.has_work_hint() && !m.notified()) {
         stats.idles.add();
-        block(deadline);
+        block(m, deadline);
+        if (!holds(m))
+            return;
     }
+    wake_up(m);
 }
 
-void host_processor::poll()
+// Inside. Its machine is back, or a handler of its io_context touches it.
+void host_processor::wake_up(machine& m) noexcept
 {
+    if (!dozing_.load(std::memory_order_relaxed))
+        return;
+    store_then_light_barrier(dozing_, false);
+    m.right().watch(false);
+    if (!host_.idle_.end_idle(id, false))
+        searching_ = true; // a waker took us off the list, and counts on us
+    host_.monitor_.stir();
+}
+
+void host_processor::poll(machine& m)
+{
+    if (away_.load(std::memory_order_acquire))
+        return;
     stats.polls.add();
-    turn_.run();
     polled_at_ = coarse_now;
+    turn_in_asio const turn(*this, m);
+    turn_.run();
 }
 
 // Runs one handler, however long it takes for one to come.
-void host_processor::block(time_point deadline)
+void host_processor::block(machine& m, time_point deadline)
 {
+    if (away_.load(std::memory_order_seq_cst)) {
+        (void)parker_.park_until(deadline);
+        return;
+    }
     // Setting an earlier alarm is a system call. A later one can wait until
     // this one has rung for nothing.
     if (deadline < alarm_at_) {
@@ -238,33 +293,41 @@ void host_processor::block(time_point deadline)
                     alarm_at_ = time_point::max();
             }));
     }
+    turn_in_asio const turn(*this, m);
     io.run_one();
 }
 
 // A main context that waits in a primitive of Boost.Fiber's: a handler of the
 // user's does that. The thread goes on serving its io_context meanwhile.
-void host_processor::wait_until(time_point deadline) noexcept
+void host_processor::wait_in_handler(machine& m, time_point deadline) noexcept
 try {
-    coarse_now = now();
-    sleepers_.expire(coarse_now);
+    auto const at = now();
+    if (holds(m)) {
+        coarse_now = at;
+        stats.polls.add();
+    }
+    sleepers_.expire(at);
+    m.go_out(false);
+    scope_exit const back([&] { (void)m.come_in(); });
     io.restart(); // this may be inside a turn, and its fence may have run
-    if (deadline <= coarse_now) {
+    if (deadline <= at) {
         io.poll_one();
         return;
     }
     // Not in the list of the idle ones, so nobody else wakes this thread.
-    auto const soon = coarse_now + std::chrono::milliseconds(1);
+    auto const soon = at + std::chrono::milliseconds(1);
     io.run_one_until(std::min({deadline, soon, sleepers_.earliest_hint()}));
 } catch (...) {
     host_.unhandled_in_handler();
 }
 
-void host_processor::main_goes_on() noexcept { turn_.go_on(); }
-
 void host_processor::interrupt() noexcept
 {
-    if (interrupted_.exchange(true, std::memory_order_seq_cst))
-        return; // one is on its way
+    auto const on_its_way = interrupted_.exchange(true, std::memory_order_seq_cst);
+    if (away_.load(std::memory_order_seq_cst))
+        parker_.unpark();
+    if (on_its_way)
+        return;
     boost::asio::post(
         io,
         boost::asio::bind_allocator(slot_allocator<void, 128>(interrupt_memory_), [this] {
@@ -274,10 +337,73 @@ void host_processor::interrupt() noexcept
         }));
 }
 
+// --- a thread ------------------------------------------------------------------------------
+
+bool host_machine::run() noexcept
+{
+    auto& m = *machine::ensure();
+    machine_ = &m;
+    leaves_ = false;
+    m.set_home(&host_);
+    m.set_waiter(this);
+    m.move_in();
+    while (auto* const p = host_.next_for(*this)) {
+        serving_.store(p, std::memory_order_seq_cst);
+        p->serve(m);
+        serving_.store(nullptr, std::memory_order_relaxed);
+    }
+    m.move_out();
+    return !leaves_;
+}
+
+// Without a processor. Its dispatcher may have work all the same.
+bool host_machine::rest(time_point since) noexcept
+{
+    auto deadline = time_point::max();
+    auto const may_leave = thread.joinable() && !machine_->has_stock_fibers(); // I4
+    if (machine_->has_stock_fibers()) {
+        (void)machine_->take_notified();
+        deadline = machine_->dispatch();
+    }
+    if (may_leave)
+        deadline = std::min(deadline, since + spare_thread_time);
+    (void)parker_.park_until(deadline);
+    return !may_leave || now() - since < spare_thread_time;
+}
+
+void host_machine::wait_until(time_point deadline) noexcept
+{
+    if (auto* const p = serving_.load(std::memory_order_relaxed))
+        p->wait_in_handler(*machine_, deadline);
+    else
+        (void)parker_.park_until(deadline);
+}
+
+// Whoever calls has stored why, seq_cst; the thread stores where it sleeps, and looks.
+void host_machine::interrupt() noexcept
+{
+    parker_.unpark();
+    if (auto* const p = serving_.load(std::memory_order_seq_cst))
+        p->interrupt();
+}
+
+void host_machine::main_goes_on() noexcept
+{
+    if (auto* const p = serving_.load(std::memory_order_relaxed))
+        p->turn_.go_on();
+}
+
+void host_machine::comes_in() noexcept
+{
+    if (auto* const p = serving_.load(std::memory_order_relaxed); p && p->holds(*machine_))
+        p->wake_up(*machine_);
+}
+
 // --- all of them -----------------------------------------------------------------------------
 
 host::host(scheduler& facade, scheduler_options options, first where)
-    : asio_core(resolved(std::move(options))), facade_(facade), idle_(options_.processors)
+    : asio_core(resolved(std::move(options))), facade_(facade), idle_(options_.processors),
+      monitor_(*this)
 {
     if (options_.processors == 1)
         set_alone();
@@ -286,31 +412,54 @@ host::host(scheduler& facade, scheduler_options options, first where)
         add(*all_.back());
         boost::asio::make_service<context_service>(all_.back()->io, *this);
     }
-    still_inside_ = options_.processors;
     callers_machine_ = machine::current();
     if (where == first::on_caller && !machine::ensure())
         throw_error(
             make_error_code(errc::not_in_fiber),
             "spindle::run blocks its thread: not in a fiber of another algorithm");
-    for (auto& p : all_)
-        try {
-            if (where == first::on_caller && p->id == 0)
-                first_is_missing_ = true;
-            else
-                p->thread_ = std::thread([&p] { p->run(); });
-        } catch (std::system_error const&) {
-            {
-                std::lock_guard guard(exit_mutex_);
-                for (auto& q : all_)
-                    still_inside_ -= !q->thread_.joinable();
-                first_is_missing_ = false;
-            }
-            end_threads();
-            throw_error(
-                make_error_code(errc::thread_limit),
-                "the system refused a thread for a processor: ask for fewer "
-                "(scheduler_options::processors)");
+    working_processors_ = still_inside_ = threads_ = options_.processors;
+    for (auto& p : all_) {
+        auto& who = add_machine();
+        who.is = host_machine::working;
+        who.given = p.get();
+    }
+    unsigned started = 0;
+    try {
+        first_is_missing_ = where == first::on_caller;
+        for (started = first_is_missing_; started != processors(); ++started)
+            start(*machines_[started]);
+        monitor_.start();
+    } catch (std::system_error const&) {
+        {
+            std::lock_guard guard(exit_mutex_);
+            still_inside_ -= processors() - started;
         }
+        for (; started != processors(); ++started)
+            end_processor();
+        end_threads();
+        throw_error(
+            make_error_code(errc::thread_limit),
+            "the system refused a thread for a processor: ask for fewer "
+            "(scheduler_options::processors)");
+    }
+}
+
+host_machine& host::add_machine()
+{
+    machines_.push_back(std::make_unique<host_machine>(*this));
+    spares_.reserve(machines_.capacity());
+    return *machines_.back();
+}
+
+// What its last thread left is gone already, or about to be.
+void host::start(host_machine& who)
+{
+    if (who.thread.joinable())
+        who.thread.join();
+    who.thread = std::thread([this, &who] {
+        if (who.run())
+            meet_before_exit();
+    });
 }
 
 host::~host()
@@ -328,7 +477,8 @@ void host::run_first() noexcept
     auto* const held = had ? had->held() : nullptr;
     auto* const home = had ? had->home() : nullptr;
     auto* const waiter = had ? had->waiter() : nullptr;
-    all_.front()->run();
+    (void)machines_.front()->run();
+    meet_before_exit();
     end_threads();
     if (had) {
         if (held)
@@ -392,13 +542,24 @@ void host::end_threads() noexcept
     leave();
     if (std::exchange(first_is_missing_, false)) {
         // run_first() was not called: the main fiber could not be started.
+        end_processor();
         std::lock_guard guard(exit_mutex_);
         if (--still_inside_ == 0)
             exit_.notify_all();
     }
-    for (auto& p : all_)
-        if (p->thread_.joinable())
-            p->thread_.join();
+    monitor_.end();
+    for (auto& m : machines_)
+        if (m->thread.joinable())
+            m->thread.join();
+}
+
+// A processor's loop has ended. After the last one machines rest no more.
+void host::end_processor() noexcept
+{
+    std::lock_guard guard(moves_);
+    if (--working_processors_ == 0)
+        for (auto& m : machines_)
+            m->parker_.unpark();
 }
 
 // A fiber of Boost.Fiber's that was woken through another thread may have ended
@@ -431,15 +592,19 @@ scheduler_stats host::stats() const
     s.fibers = live();
     s.processors = processors();
     s.idle_processors = idle_.idle_hint();
-    s.spawned = sum.spawned;
-    s.finished = sum.finished;
+    s.spawned = sum.spawned + spawned_elsewhere();
+    s.finished = sum.finished + finished_elsewhere();
     s.switches = sum.switches;
     s.parks = sum.parks;
     s.steals = sum.steals;
     s.stolen = sum.stolen;
     s.global_takes = sum.global_takes;
     s.polls = sum.polls;
-    s.wakes = sum.wakes;
+    s.wakes = wakes_.load(std::memory_order_relaxed);
+    s.handoffs = handoffs_.load(std::memory_order_relaxed);
+    s.preemptions = preemptions_.load(std::memory_order_relaxed);
+    std::lock_guard guard(moves_);
+    s.threads = threads_;
     return s;
 }
 
@@ -452,9 +617,9 @@ boost::asio::any_io_executor host::executor_at(processor* p)
 // first one is nobody else's concern.
 void host::resume(fiber_record& g) noexcept
 {
-    auto* const m = machine::current();
-    auto* const p = m ? m->held() : nullptr;
-    if (!p || &p->owner != this || !m->on_main() || !p->empty_hint()) {
+    visit const inside;
+    auto* const p = inside.held();
+    if (!p || &p->owner != this || !inside.here()->on_main() || !p->empty_hint()) {
         ready(g, lane::last);
         return;
     }
@@ -468,9 +633,229 @@ void host::wake_one() noexcept
     auto const i = idle_.processor_to_wake();
     if (i == idle_state::none)
         return;
-    if (auto* const m = machine::current(); m && m->held())
-        m->held()->stats.wakes.add();
+    wakes_.fetch_add(1, std::memory_order_relaxed);
     all_[i]->interrupt();
+    fence(std::memory_order_seq_cst);
+    monitor_.stir(); // its thread may be inside a handler, and not come
+}
+
+// --- moving processors ------------------------------------------------------------------------
+
+host_processor* host::next_for(host_machine& who) noexcept
+{
+    std::unique_lock moves(moves_);
+    for (auto since = now();;) {
+        if (who.given)
+            return std::exchange(who.given, nullptr);
+        if (working_processors_ == 0)
+            return nullptr;
+        if (who.is == host_machine::working)
+            put_back(who);
+        moves.unlock();
+        auto const may_stay = who.rest(since);
+        moves.lock();
+        if (!may_stay && who.is == host_machine::resting) {
+            std::erase(spares_, &who);
+            who.is = host_machine::gone;
+            who.leaves_ = true;
+            --threads_;
+            std::lock_guard guard(exit_mutex_);
+            --still_inside_; // others are there: the processors' machines
+            return nullptr;
+        }
+        if (who.is != host_machine::resting)
+            since = now();
+    }
+}
+
+// Under moves_.
+void host::put_back(host_machine& spare) noexcept
+{
+    spare.is = host_machine::resting;
+    spares_.push_back(&spare); // reserved
+}
+
+void host::begin_tenure(host_processor& p, machine& m) noexcept
+{
+    std::lock_guard guard(moves_);
+    p.runs_here = &m;
+}
+
+void host::end_tenure(host_processor& p) noexcept
+{
+    std::lock_guard guard(moves_);
+    p.runs_here = nullptr;
+}
+
+// The machine has come back out of the io_context of a processor that it has lost.
+void host::bring_back_asio(host_processor& p) noexcept
+{
+    std::lock_guard guard(moves_); // behind the monitor's stop()
+    p.io.restart();
+    p.away_.store(false, std::memory_order_seq_cst);
+    p.parker_.unpark();
+}
+
+monitor_policy::look host::look_at(host_processor& p, time_point at) const noexcept
+{
+    using look = monitor_policy::look;
+    look l;
+    l.slices = p.stats.switches.get();
+    l.rounds = p.stats.polls.get() + p.stats.idles.get();
+    if (!p.runs_here) {
+        l.is = look::absent;
+        return l;
+    }
+    l.blocking = p.runs_here->blocking();
+    l.is = !p.dozing_.load(std::memory_order_relaxed) ? look::running
+        : idle_.is_idle_hint(p.id)                    ? look::asleep
+                                                      : look::woken;
+    auto const due = p.sleepers_.earliest_hint() <= at;
+    if (l.is == look::asleep)
+        l.work = due || !p.empty_hint(); // then a handler keeps its thread
+    else // beyond our own guard, Asio waits for something
+        l.work = due || !p.empty_hint() || global_size_hint() != 0
+            || (l.is == look::running && asio_work_hint(p.asio_) > 1);
+    return l;
+}
+
+duration host::look_round(monitor_policy& policy, hog_list& hogs) noexcept
+{
+    using verdict = monitor_policy::verdict;
+    std::unique_lock moves(moves_);
+    for (auto& p : all_) {
+        auto const at = now();
+        auto const seen = look_at(*p, at);
+        auto const v = policy.judge(p->id, seen, at);
+        auto done = false;
+        switch (v) {
+        case verdict::leave:
+            break;
+        case verdict::call:
+            done = p->runs_here->right().call();
+            break;
+        case verdict::wake_another:
+            if (auto const i = idle_.another_to_wake(); i != idle_state::none)
+                all_[i]->interrupt();
+            done = true;
+            break;
+        case verdict::hand_off:
+            done = retake(*p, seen, nullptr, moves);
+            if (done)
+                handoffs_.fetch_add(1, std::memory_order_relaxed);
+            break;
+        case verdict::preempt:
+            done = retake(*p, seen, &hogs, moves);
+            if (done) {
+                preemptions_.fetch_add(1, std::memory_order_relaxed);
+                hogs.back().ran = policy.since(p->id, at);
+            }
+            break;
+        }
+        if (done)
+            policy.done(p->id, now());
+    }
+    if (now() >= overdue_at())
+        give_up_waiting();
+    return policy.pause();
+}
+
+bool host::retake(
+    host_processor& p, monitor_policy::look const& seen, hog_list* hogs,
+    std::unique_lock<std::mutex>& moves) noexcept
+{
+    auto* const spare = reserve(moves);
+    if (!spare)
+        return false;
+    // That may have taken a while.
+    auto* const m = p.runs_here;
+    if (!m || m->blocking() != seen.blocking || p.stats.switches.get() != seen.slices
+        || !m->right().try_examine()) {
+        put_back(*spare);
+        return false;
+    }
+    if (hogs) {
+        auto const* const g = m->examined_fiber();
+        hogs->push_back(
+            {g ? display_name(*g) : "a completion handler", g ? g->spawn_site : nullptr, {}});
+    }
+    auto const in_asio = std::exchange(p.in_asio_, false);
+    if (in_asio)
+        p.away_.store(true, std::memory_order_seq_cst);
+    p.runs_here = nullptr;
+    m->right().take();
+    if (in_asio)
+        p.io.stop(); // the machine comes back after the present handler
+    spare->is = host_machine::working;
+    spare->given = &p;
+    spare->parker_.unpark();
+    return true;
+}
+
+// A machine that has a thread and nothing to do. Lets go of the lock to start one.
+host_machine* host::reserve(std::unique_lock<std::mutex>& moves) noexcept
+{
+    if (!spares_.empty()) {
+        auto* const spare = spares_.back();
+        spares_.pop_back();
+        spare->is = host_machine::reserved;
+        return spare;
+    }
+    if (threads_ >= options_.max_threads || now() < refused_until_)
+        return nullptr;
+    auto started = false;
+    host_machine* who = nullptr;
+    try {
+        auto const left = std::find_if(machines_.begin(), machines_.end(), [](auto const& m) {
+            return m->is == host_machine::gone;
+        });
+        who = left != machines_.end() ? left->get() : &add_machine();
+        who->is = host_machine::reserved;
+        ++threads_;
+        {
+            std::lock_guard guard(exit_mutex_);
+            ++still_inside_;
+        }
+        moves.unlock();
+        monitor_.hurry(false);
+        start(*who);
+        started = true;
+    } catch (std::bad_alloc const&) {
+    } catch (std::system_error const&) {
+    }
+    monitor_.hurry(true);
+    if (!moves.owns_lock())
+        moves.lock();
+    if (started)
+        return who;
+    refused_until_ = now() + refused_time;
+    if (who) {
+        who->is = host_machine::gone;
+        --threads_;
+        std::lock_guard guard(exit_mutex_);
+        if (--still_inside_ == 0)
+            exit_.notify_all();
+    }
+    return nullptr;
+}
+
+// For the monitor, behind its barrier.
+bool host::all_asleep() const noexcept
+{
+    return !has_work_hint() && std::all_of(all_.begin(), all_.end(), [&](auto const& p) {
+        return p->dozing_.load(std::memory_order_seq_cst) && idle_.is_idle_hint(p->id);
+    });
+}
+
+// When the monitor must look although nobody has called it: a sleeper's alarm may
+// find its thread inside a handler.
+time_point host::earliest_deadline() const noexcept
+{
+    auto earliest = overdue_at();
+    for (auto const& p : all_)
+        earliest = std::min(earliest, p->sleepers_.earliest_hint());
+    auto const later = 2 * options_.preempt_after;
+    return earliest < time_point::max() - later ? earliest + later : time_point::max();
 }
 
 } // namespace spindle::detail

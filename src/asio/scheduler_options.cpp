@@ -86,6 +86,16 @@ scheduler_options resolved(scheduler_options options)
         options.processors = default_processors();
     if (options.processors > core::max_processors)
         refuse("a scheduler has at most 1024 processors");
+    if (options.max_threads < options.processors)
+        throw_error(
+            make_error_code(errc::thread_limit),
+            "each processor needs a thread: scheduler_options::max_threads must be at least "
+            "scheduler_options::processors");
+    if (options.handoff_after < std::chrono::steady_clock::duration::zero()
+        || options.preempt_after <= std::chrono::steady_clock::duration::zero())
+        refuse(
+            "scheduler_options::handoff_after must not be negative, and preempt_after must be "
+            "more than zero");
     if (options.stack_size < stack_pool::min_size || options.stack_size > stack_pool::max_size)
         refuse("scheduler_options::stack_size must be between 16 KiB and 1 GiB");
     if (options.shutdown_grace < std::chrono::steady_clock::duration::zero())

@@ -13,16 +13,6 @@
 
 namespace spindle::detail {
 
-namespace {
-
-processor* held_here() noexcept
-{
-    auto* const m = machine::current();
-    return m ? m->held() : nullptr;
-}
-
-} // namespace
-
 fiber_record& prepare_fiber(place const& where, spawn_options&& options, void const* site)
 {
     if (where.core->closing())
@@ -31,7 +21,8 @@ fiber_record& prepare_fiber(place const& where, spawn_options&& options, void co
             "the execution context is being destroyed: it starts no fibers any more");
     auto const size
         = options.stack_size != 0 ? options.stack_size : where.core->options().stack_size;
-    auto& g = acquire_fiber(held_here(), size);
+    visit const inside;
+    auto& g = acquire_fiber(inside.held(), size);
     if (!options.name.empty())
         g.name = std::move(options.name);
     g.spawn_site = site;
@@ -41,7 +32,8 @@ fiber_record& prepare_fiber(place const& where, spawn_options&& options, void co
 void discard_fiber(fiber_record& g) noexcept
 {
     g.name = {};
-    release_fiber(held_here(), g);
+    visit const inside;
+    release_fiber(inside.held(), g);
 }
 
 void unhandled_here() noexcept

@@ -150,8 +150,10 @@ void end_task(fiber_record& g)
     g.shielded = 0;
     if (!g.name.empty())
         g.name = {};
-    if (auto* const m = machine::current(); auto* const p = m->held())
+    if (visit const inside; auto* const p = inside.held())
         p->stats.finished.add();
+    else
+        home.count_finished();
     home.end_life();
     if (bound)
         delete bound; // and with it the work that it holds
@@ -305,8 +307,11 @@ void start_fiber(fiber_record& g, core& home, slice_poster* bound) noexcept
     begin_life(g);
     if (home.stopping())
         request_stop(g, life_of(g));
-    if (auto* const m = machine::current(); m && m->held())
-        m->held()->stats.spawned.add();
+    visit const inside;
+    if (auto* const p = inside.held())
+        p->stats.spawned.add();
+    else if (inside.here() && inside.here()->is_hired())
+        home.count_spawned();
     ready(g);
 }
 

@@ -86,6 +86,67 @@ machine::~machine()
         *thread_state_ = main_state_;
 }
 
+// --- the right to the processor ---------------------------------------------------
+
+void machine::settle_tenure() noexcept
+{
+    switch (tenure_.settle()) {
+    case tenure::finding::nothing:
+        return;
+    case tenure::finding::called:
+        slices_ = 0; // main has its turn
+        break;
+    case tenure::finding::watched:
+        break;
+    case tenure::finding::lost:
+        if (processor_ == tenured_)
+            processor_ = nullptr;
+        retaken_ = std::exchange(tenured_, nullptr);
+        tenure_.watch(false);
+        return;
+    }
+    if (tenured_ != nullptr)
+        if (auto* const w = waiter_.load(std::memory_order_relaxed))
+            w->comes_in();
+}
+
+void machine::hold(processor& p) noexcept
+{
+    BOOST_ASSERT(on_main() && !tenured_);
+    processor_ = tenured_ = &p;
+    retaken_ = nullptr;
+}
+
+void machine::resign() noexcept { processor_ = tenured_ = nullptr; }
+
+void machine::take_back(processor& outer) noexcept
+{
+    auto const was = come_in();
+    processor_ = &outer == retaken_ ? nullptr : &outer;
+    go_out(was);
+}
+
+void machine::move_in() noexcept
+{
+    hired_ = true;
+    main_is_outside_ = false;
+    (void)come_in();
+}
+
+void machine::move_out() noexcept
+{
+    hired_ = false;
+    main_is_outside_ = true;
+    tenure_.leave();
+}
+
+// What runs now is the user's code, unless it is ours.
+void machine::after_switch() noexcept
+{
+    if (record_ || (current_ == main_ && main_is_outside_))
+        tenure_.leave(); // I5
+}
+
 // --- Boost.Fiber's side -------------------------------------------------------
 
 void machine::awakened(context* c) noexcept
@@ -93,11 +154,20 @@ void machine::awakened(context* c) noexcept
     if (auto* const g = std::exchange(leaving_, nullptr)) {
         BOOST_ASSERT(g->ctx() == c);
         scheduler_->detach_worker_context(c); // I3
-        if (std::exchange(g->commit, nullptr)(g->commit_argument))
-            return; // *g may be running elsewhere, or be gone
-        requeue(*g);
+        // After a commit that returned true *g may be running elsewhere, or be gone.
+        if (!std::exchange(g->commit, nullptr)(g->commit_argument))
+            requeue(*g);
+        after_switch(); // the fiber came in before it left
         return;
     }
+    auto const was = come_in();
+    awaken(c);
+    go_out(was);
+}
+
+// By Boost.Fiber's API.
+void machine::awaken(context* c) noexcept
+{
     if (c == current_)
         settle(c);
     if (c == main_) {
@@ -126,9 +196,20 @@ void machine::awakened(context* c) noexcept
 
 machine::context* machine::pick_next() noexcept
 {
+    auto const parks = leaving_ != nullptr; // then it has come in already
+    if (!parks) {
+        (void)come_in();
+        if (is_blocking()) [[unlikely]]
+            fatal(
+                "a fiber waits, or yields, by Boost.Fiber's API inside spindle::blocking(), where "
+                "nothing may park it");
+    }
     auto* const next = choose();
-    if (next)
+    if (next) {
         enter(next);
+        if (!parks)
+            after_switch(); // nothing may be awakened
+    }
     return next;
 }
 

@@ -36,7 +36,7 @@ void give_way(
 {
     self.commit = commit;
     self.commit_argument = argument;
-    m.leave(self);
+    m.leave(self); // inside until somebody else's code runs: machine::after_switch()
     auto* const c = self.ctx();
     c->get_scheduler()->yield(c);
 }
@@ -68,6 +68,7 @@ void park(
     self.reason.store(reason, std::memory_order_relaxed);
     self.state.store(fiber_state::waiting, std::memory_order_relaxed);
     auto& m = *machine::current();
+    (void)m.come_in();
     if (auto* const p = m.held()) {
         self.since = p->coarse_now;
         p->stats.parks.add();
@@ -79,13 +80,18 @@ void park(
 void yield(fiber_record& self) noexcept
 {
     auto& m = *machine::current();
-    if (self.bound || !m.stays())
+    auto const was = m.come_in();
+    if (!self.bound && m.stays())
+        m.go_out(was);
+    else
         give_way(m, self, &commit_yield, &self);
 }
 
 void rest(fiber_record& self, commit_function commit) noexcept
 {
-    give_way(*machine::current(), self, commit, &self);
+    auto& m = *machine::current();
+    (void)m.come_in();
+    give_way(m, self, commit, &self);
 }
 
 void ready(fiber_record& g, lane where) noexcept
@@ -96,8 +102,8 @@ void ready(fiber_record& g, lane where) noexcept
         return;
     }
     auto& home = *g.scheduler();
-    auto* const m = machine::current();
-    auto* const p = m ? m->held() : nullptr;
+    visit const inside;
+    auto* const p = inside.held();
     if (!p || &p->owner != &home) {
         home.submit(g);
         return;
@@ -161,8 +167,22 @@ void const* whoever_calls() noexcept
     return fiber ? fiber : &thread;
 }
 
+namespace {
+
+void refuse_inside_blocking()
+{
+    if (auto* const m = machine::current(); m && m->is_blocking())
+        throw_error(
+            make_error_code(errc::not_in_fiber),
+            "inside blocking() nothing may park the fiber: wait before it or after it, or use a "
+            "try_ form");
+}
+
+} // namespace
+
 void throw_in_handler()
 {
+    refuse_inside_blocking();
     throw_error(
         make_error_code(errc::not_in_fiber),
         "a completion handler must not wait: spawn a fiber from it, or use a try_ or async_ "
@@ -182,10 +202,12 @@ void require_thread()
 
 void require_fiber()
 {
-    if (where_am_i() != standing::in_fiber)
-        throw_error(
-            make_error_code(errc::not_in_fiber),
-            "only a fiber can wait here: start one with spindle::spawn or spindle::run");
+    if (where_am_i() == standing::in_fiber)
+        return;
+    refuse_inside_blocking();
+    throw_error(
+        make_error_code(errc::not_in_fiber),
+        "only a fiber can wait here: start one with spindle::spawn or spindle::run");
 }
 
 fiber_record& fiber_that_may_park()

@@ -39,6 +39,20 @@ unsigned idle_state::take_idle() noexcept
     return id;
 }
 
+unsigned idle_state::another_to_wake() noexcept
+{
+    auto id = none;
+    mutex_.lock();
+    if (!idle_.empty()) {
+        id = idle_.back();
+        idle_.pop_back();
+        asleep_[id].store(false, std::memory_order_relaxed);
+        word_.fetch_add(one_awake + one_searching, std::memory_order_relaxed);
+    }
+    mutex_.unlock();
+    return id;
+}
+
 bool idle_state::begin_idle(unsigned id, bool was_searching) noexcept
 {
     mutex_.lock();

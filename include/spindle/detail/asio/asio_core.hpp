@@ -11,6 +11,7 @@
 #define SPINDLE_DETAIL_ASIO_ASIO_CORE_HPP
 
 #include <spindle/config.hpp>
+#include <spindle/detail/asio/blocking_threads.hpp>
 #include <spindle/detail/fiber/record.hpp>
 #include <spindle/detail/sched/core.hpp>
 #include <spindle/scheduler_options.hpp>
@@ -68,6 +69,12 @@ public:
     // woken, and nothing can be posted.
     virtual bool closing() const noexcept { return false; }
 
+    // True: a thread that blocks loses its processor to another one.
+    virtual bool moves_processors() const noexcept { return false; }
+
+    // For those that do not.
+    blocking_threads& threads_for_blocking() noexcept { return blocking_threads_; }
+
     // In a catch block of fiber `g`.
     void unhandled(fiber_record const& g) noexcept;
 
@@ -88,6 +95,8 @@ protected:
     scheduler_options options_;
 
 private:
+    blocking_threads blocking_threads_{options_.max_threads};
+
     void report(std::exception_ptr e, fiber_info const& info) noexcept;
 
     std::mutex end_mutex_;

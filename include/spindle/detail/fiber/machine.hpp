@@ -20,11 +20,13 @@
 #include <spindle/detail/sched/parker.hpp>
 #include <spindle/detail/sched/poller.hpp>
 #include <spindle/detail/sched/processor.hpp>
+#include <spindle/detail/sched/tenure.hpp>
 #include <spindle/detail/stack/overflow.hpp>
 
 #include <boost/fiber/algo/algorithm.hpp>
 #include <boost/fiber/context.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -48,6 +50,8 @@ namespace spindle::detail {
 //
 // Who may touch what
 //
+//   tenure_     the thread, and the monitor of its scheduler (sched/tenure.hpp)
+//   blocking_   the thread writes, the monitor reads
 //   notified_   any thread stores true, the thread takes it
 //   waiter_     set by the thread; notify() reads it
 //   the rest    this thread only
@@ -61,6 +65,10 @@ namespace spindle::detail {
 //   I3  A worker context in a run queue is detached from every thread; those in
 //       kept_ are of this thread alone, and attached.
 //   I4  pick_next() returns null only in the dispatcher.
+//   I5  The thread touches its processor only inside: between come_in() and what
+//       ends that, go_out() or a switch to the user's code. Main is outside where
+//       it runs handlers, and on threads that are not ours; the dispatcher is
+//       inside always.
 //
 // Why it is correct
 //
@@ -110,7 +118,79 @@ public:
     // Main context only: a processor for the time of its slices.
     void take(processor& p) noexcept { processor_ = &p; }
     void drop() noexcept { processor_ = nullptr; }
+
+    // What was held before another one was taken, unless it is gone meanwhile.
+    void take_back(processor& outer) noexcept;
+
+    // Inside: the thread's. Outside it may be gone already: a hint.
     processor* held() const noexcept { return processor_; }
+
+    // --- a processor that may be taken away; the threads of a host
+
+    // Main context only. A processor, and main is inside from now on; until resign().
+    void hold(processor& p) noexcept;
+    void resign() noexcept;
+    void move_in() noexcept;
+    void move_out() noexcept;
+    tenure& right() noexcept { return tenure_; }
+
+    // Inside already? Then the processor is the thread's until go_out() with what
+    // this has returned.
+    bool come_in() noexcept
+    {
+        auto const was = tenure_.inside();
+        if (!tenure_.enter()) [[unlikely]]
+            settle_tenure();
+        return was;
+    }
+
+    void go_out(bool was) noexcept
+    {
+        if (!was)
+            tenure_.leave();
+    }
+
+    // Main context only, for as long as this lives: what runs is the user's code,
+    // and the processor may go.
+    class excursion {
+    public:
+        explicit excursion(machine& m) noexcept
+            : machine_(m), was_(std::exchange(m.main_is_outside_, true))
+        {
+            m.tenure_.leave();
+        }
+        excursion(excursion const&) = delete;
+        excursion& operator=(excursion const&) = delete;
+
+        ~excursion()
+        {
+            machine_.main_is_outside_ = was_;
+            (void)machine_.come_in();
+        }
+
+    private:
+        machine& machine_;
+        bool const was_;
+    };
+
+    // Around a call that blocks the thread. Odd: it is inside one.
+    void count_blocking() noexcept
+    {
+        blocking_.store(
+            blocking_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+    std::uint32_t blocking() const noexcept
+    {
+        return blocking_.load(std::memory_order_relaxed);
+    }
+
+    bool is_blocking() const noexcept { return blocking() % 2 != 0; }
+
+    // The monitor, while it examines: what runs here; nullptr: a handler.
+    fiber_record* examined_fiber() const noexcept { return record_; }
+
+    // A thread of a scheduler's, whether it holds a processor or not.
+    bool is_hired() const noexcept { return hired_; }
 
     // Asked before each slice but the first; false ends the run.
     using permission = bool (*)(void* argument) noexcept;
@@ -197,7 +277,10 @@ private:
         parker parker_;
     };
 
+    SPINDLE_NOINLINE void settle_tenure() noexcept;
     context* choose() noexcept;
+    void awaken(context* c) noexcept;
+    void after_switch() noexcept;
     context* leave_for(context* c) noexcept;
     void enter(context* next) noexcept;
     void settle(context* launcher) noexcept;
@@ -209,6 +292,8 @@ private:
     fiber_record* record_ = nullptr;   // of current_, if that is a worker
     fiber_record* leaving_ = nullptr;  // whom awakened() is about to see
     processor* processor_ = nullptr;
+    tenure tenure_;
+    bool main_is_outside_ = true;      // see I5
     unsigned slices_ = 0;              // left before main's turn; see awakened()
     bool reposting_ = false;
     bool main_ready_ = false;
@@ -229,14 +314,40 @@ private:
     boost::fibers::scheduler* const scheduler_;
     time_point wanted_ = time_point::max();
     core* home_ = nullptr;
+    processor* tenured_ = nullptr;     // held, and may be taken away
+    processor* retaken_ = nullptr;     // the last one that was
+    bool hired_ = false;
     runnable_list kept_;               // fibers of a thread that has no scheduler of ours
     unsigned kept_turn_ = 0;
     std::vector<std::shared_ptr<poller>> waiters_;
     altstack_scope altstack_; // to report an overflow of a fiber's stack on
     runnable_list postponed_;
     parking parking_;
+    atomic<std::uint32_t> blocking_{0};
     alignas(cache_line_size) atomic<bool> notified_{false};
     atomic<poller*> waiter_{nullptr};
+};
+
+// The calling thread inside the scheduler for as long as this lives: the processor
+// that it holds stays. Nests. Nothing parks meanwhile.
+class visit {
+public:
+    visit() noexcept : machine_(machine::current()), was_(machine_ && machine_->come_in()) {}
+    visit(visit const&) = delete;
+    visit& operator=(visit const&) = delete;
+
+    ~visit()
+    {
+        if (machine_)
+            machine_->go_out(was_);
+    }
+
+    machine* here() const noexcept { return machine_; }
+    processor* held() const noexcept { return machine_ ? machine_->held() : nullptr; }
+
+private:
+    machine* const machine_;
+    bool const was_;
 };
 
 } // namespace spindle::detail

@@ -41,6 +41,7 @@ enum class wait_reason : std::uint8_t {
     mutex,      // mutex, timed_mutex, recursive_mutex: lock
     shared_mutex, // shared_mutex: lock, lock_shared
     condition_variable, // condition_variable::wait
+    blocking,   // blocking(), on another thread
     stock,      // a primitive of Boost.Fiber's own
 };
 
@@ -66,6 +67,8 @@ inline char const* to_string(wait_reason r) noexcept
         return "none";
     case wait_reason::operation:
         return "asio operation";
+    case wait_reason::blocking:
+        return "blocking call";
     case wait_reason::sleep:
         return "sleep";
     case wait_reason::join:

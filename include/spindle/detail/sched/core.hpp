@@ -18,6 +18,7 @@
 #include <spindle/detail/sched/processor.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace spindle::detail {
@@ -113,6 +114,10 @@ public:
     }
     std::size_t live() const noexcept { return live_.load(std::memory_order_seq_cst); }
 
+    // Any thread that holds no processor to count it there.
+    void count_spawned() noexcept { spawned_.fetch_add(1, std::memory_order_relaxed); }
+    void count_finished() noexcept { finished_.fetch_add(1, std::memory_order_relaxed); }
+
     // Any thread. False: there are bound fibers only, so far, and nobody comes for
     // what is queued.
     virtual bool runs_free_fibers() const noexcept { return true; }
@@ -133,6 +138,15 @@ protected:
     // One thread at a time. Fills the next slot of the table; false: it is full.
     bool add(processor& p) noexcept;
 
+    std::uint64_t spawned_elsewhere() const noexcept
+    {
+        return spawned_.load(std::memory_order_relaxed);
+    }
+    std::uint64_t finished_elsewhere() const noexcept
+    {
+        return finished_.load(std::memory_order_relaxed);
+    }
+
 private:
     // The last live fiber has ended; others may have begun meanwhile.
     virtual void on_last() noexcept {}
@@ -143,6 +157,8 @@ private:
     atomic<processor*> table_[max_processors] = {};
     alignas(cache_line_size) atomic<std::size_t> live_{0};
     alignas(cache_line_size) atomic<bool> stopping_{false};
+    atomic<std::uint64_t> spawned_{0};
+    atomic<std::uint64_t> finished_{0};
 };
 
 } // namespace spindle::detail

@@ -121,6 +121,10 @@ public:
         return take_idle();
     }
 
+    // Any thread. As processor_to_wake(), although somebody searches: one that was
+    // woken, and does not come.
+    SPINDLE_DECL unsigned another_to_wake() noexcept;
+
     // An awake processor that is not searching. False when enough others are:
     // then it goes idle without.
     bool try_begin_search() noexcept

@@ -26,6 +26,10 @@ struct poller {
     // The waiting thread. What main waited for has come.
     virtual void main_goes_on() noexcept {}
 
+    // The waiting thread, inside the scheduler: it is about to touch its processor,
+    // which is being watched for that.
+    virtual void comes_in() noexcept {}
+
 protected:
     ~poller() = default;
 };

@@ -1,0 +1,92 @@
+//
+// asio/blocking_call.cpp
+// ~~~~~~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/asio/blocking_call.hpp>
+
+#include <spindle/detail/asio/asio_core.hpp>
+#include <spindle/detail/fiber/machine.hpp>
+#include <spindle/detail/fiber/park.hpp>
+
+#include <cerrno>
+#include <utility>
+
+namespace spindle::detail {
+
+namespace {
+
+// No frame of Asio's has this address.
+constexpr char barred = 0;
+
+// errno's own address must not live across a switch.
+SPINDLE_NOINLINE int get_errno() noexcept
+{
+#if defined(__GNUC__)
+    asm volatile("");
+#endif
+    return errno;
+}
+
+SPINDLE_NOINLINE void set_errno(int e) noexcept
+{
+#if defined(__GNUC__)
+    asm volatile("");
+#endif
+    errno = e;
+}
+
+} // namespace
+
+blocking_call::blocking_call()
+{
+    auto* const m = machine::current();
+    if (m && m->is_blocking())
+        return; // one inside another
+    fiber_ = waiting_fiber();
+    if (!fiber_ || !fiber_->scheduler())
+        return;
+    auto& core = *asio_core_of(*fiber_);
+    if (core.closing())
+        return; // nobody else is left to wait for this thread
+    if (fiber_->bound || !core.moves_processors()) {
+        where_ = where::elsewhere;
+        return;
+    }
+    where_ = where::marked;
+    mark_ = std::exchange(m->entry_mark[0], &barred);
+    m->count_blocking();
+}
+
+blocking_call::~blocking_call()
+{
+    if (where_ == where::here)
+        return;
+    if (where_ == where::elsewhere) {
+        set_errno(error_);
+        return;
+    }
+    // The thread is the same: nothing has parked.
+    {
+        visit const inside;
+        auto& m = *machine::current();
+        m.count_blocking();
+        m.entry_mark[0] = mark_;
+        if (m.held()) [[likely]]
+            return;
+    }
+    // The processor is gone. The fiber goes to the end of the global queue.
+    auto const error = get_errno();
+    yield(*fiber_);
+    set_errno(error);
+}
+
+void blocking_call::run_elsewhere(void (*call)(void*) noexcept, void* argument)
+{
+    error_ = asio_core_of(*fiber_)->threads_for_blocking().run(*fiber_, call, argument);
+}
+
+} // namespace spindle::detail

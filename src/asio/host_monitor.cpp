@@ -1,0 +1,77 @@
+//
+// asio/host_monitor.cpp
+// ~~~~~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/detail/asio/host_monitor.hpp>
+
+#include <spindle/detail/asio/host.hpp>
+#include <spindle/detail/sched/monitor_policy.hpp>
+
+#if defined(__linux__)
+#include <sys/prctl.h>
+#endif
+
+namespace spindle::detail {
+
+void host_monitor::start()
+{
+    thread_ = std::thread([this] { run(); });
+}
+
+void host_monitor::end() noexcept
+{
+    if (!thread_.joinable())
+        return;
+    ending_.store(true, std::memory_order_seq_cst);
+    wake_.unpark();
+    thread_.join();
+}
+
+void host_monitor::run() noexcept
+{
+#if defined(__linux__)
+    if (auto const slack = ::prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0); slack > 0)
+        usual_slack_ = static_cast<unsigned long>(slack);
+#endif
+    hurry(true);
+    auto const& options = host_.options();
+    monitor_policy policy(options.handoff_after, options.preempt_after);
+    hog_list hogs;
+    while (!ending_.load(std::memory_order_seq_cst)) {
+        auto const pause = host_.look_round(policy, hogs);
+        report(hogs);
+        hogs.clear();
+        if (pause != duration::max()) {
+            (void)wake_.park_until(now() + pause);
+            continue;
+        }
+        asleep_.exchange(true, std::memory_order_seq_cst);
+        heavy_barrier();
+        if (host_.all_asleep())
+            (void)wake_.park_until(host_.earliest_deadline());
+        asleep_.store(false, std::memory_order_relaxed);
+    }
+}
+
+void host_monitor::hurry([[maybe_unused]] bool on) noexcept
+{
+#if defined(__linux__)
+    ::prctl(PR_SET_TIMERSLACK, on ? 1UL : usual_slack_, 0, 0, 0); // or 20 us take 70
+#endif
+}
+
+// With nothing held.
+void host_monitor::report(hog_list const& hogs) noexcept
+{
+    auto const& f = host_.options().on_hog;
+    for (auto const& h : hogs)
+        if (reported_.insert(h.spawn_site).second && f)
+            f({h.name, h.spawn_site ? describe_site(h.spawn_site) : "an asynchronous operation"},
+              h.ran);
+}
+
+} // namespace spindle::detail
