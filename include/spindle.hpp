@@ -28,6 +28,7 @@
 #include <spindle/go.hpp>
 #include <spindle/group/task_group.hpp>
 #include <spindle/group/worker_pool.hpp>
+#include <spindle/pin.hpp>
 #include <spindle/run.hpp>
 #include <spindle/scheduler.hpp>
 #include <spindle/scheduler_options.hpp>

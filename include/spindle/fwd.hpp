@@ -16,6 +16,7 @@ namespace spindle {
 class scheduler;
 struct scheduler_options;
 struct spawn_options;
+class pin;
 class condition_variable;
 class mutex;
 class recursive_mutex;

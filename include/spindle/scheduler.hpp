@@ -128,6 +128,19 @@ public:
     /// How many fibers run at the same time.
     [[nodiscard]] SPINDLE_DECL unsigned processors() const noexcept;
 
+    /// Changes how many fibers run at the same time, while they run.
+    /**
+     * Returns at once; the processors come and go as soon as they can. One that goes
+     * hands its fibers to the others. Its io_context stays, with all that was made
+     * there, and a thread that serves it; `next_executor()` passes it by. Any thread,
+     * any fiber.
+     *
+     * @throws system_error `boost::system::errc::invalid_argument` unless `n` is from 1
+     * to 1024, `errc::thread_limit` when there is no thread for another processor: then
+     * there are as many as could be had.
+     */
+    SPINDLE_DECL void set_processors(unsigned n);
+
     /// What it has done so far. Any thread, at any time.
     [[nodiscard]] SPINDLE_DECL scheduler_stats stats() const;
 

@@ -52,7 +52,7 @@ blocking_call::blocking_call()
     auto& core = *asio_core_of(*fiber_);
     if (core.closing())
         return; // nobody else is left to wait for this thread
-    if (fiber_->bound || !core.moves_processors()) {
+    if ((fiber_->bound && !fiber_->pinned) || !core.moves_processors()) {
         where_ = where::elsewhere;
         return;
     }
@@ -75,7 +75,7 @@ blocking_call::~blocking_call()
         auto& m = *machine::current();
         m.count_blocking();
         m.entry_mark[0] = mark_;
-        if (m.held()) [[likely]]
+        if (m.held() || fiber_->pinned) [[likely]]
             return;
     }
     // The processor is gone. The fiber goes to the end of the global queue.

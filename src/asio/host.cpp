@@ -19,6 +19,7 @@
 
 #include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/system/errc.hpp>
 #include <boost/fiber/algo/round_robin.hpp>
 #include <boost/fiber/operations.hpp>
 
@@ -148,6 +149,10 @@ void host_processor::loop(machine& m)
             if (host_.live() == 0)
                 break;
         }
+        if (retired_.load(std::memory_order_relaxed)) [[unlikely]] {
+            retire(m);
+            continue;
+        }
         coarse_now = now();
         if (coarse_now >= host_.overdue_at()) [[unlikely]]
             host_.give_up_waiting();
@@ -244,7 +249,8 @@ void host_processor::sleep(machine& m)
     // One more look, now that whoever submits sees us: not only the last
     // searcher does it, since this processor may be the only one.
     auto const stays = !host_.leaving() || away_.load(std::memory_order_acquire);
-    if (stays && !host_.has_work_hint() && !m.notified()) {
+    if (stays && !host_.has_work_hint() && !m.notified()
+        && !retired_.load(std::memory_order_seq_cst)) {
         stats.idles.add();
         block(m, deadline);
         if (!holds(m))
@@ -282,19 +288,63 @@ void host_processor::block(machine& m, time_point deadline)
         (void)parker_.park_until(deadline);
         return;
     }
-    // Setting an earlier alarm is a system call. A later one can wait until
-    // this one has rung for nothing.
-    if (deadline < alarm_at_) {
-        alarm_at_ = deadline;
-        alarm_.expires_at(deadline);
-        alarm_.async_wait(boost::asio::bind_allocator(
-            slot_allocator<void, 256>(alarm_memory_), [this](error_code ec) {
-                if (!ec)
-                    alarm_at_ = time_point::max();
-            }));
-    }
+    arm(deadline);
     turn_in_asio const turn(*this, m);
     io.run_one();
+}
+
+void host_processor::arm(time_point deadline)
+{
+    // Setting an earlier alarm is a system call. A later one can wait until
+    // this one has rung for nothing.
+    if (deadline >= alarm_at_)
+        return;
+    alarm_at_ = deadline;
+    alarm_.expires_at(deadline);
+    alarm_.async_wait(boost::asio::bind_allocator(
+        slot_allocator<void, 256>(alarm_memory_), [this](error_code ec) {
+            if (!ec)
+                alarm_at_ = time_point::max();
+        }));
+}
+
+// Until it is wanted again, or all is over: what Asio and the sleepers make ready
+// goes to the global queue, since the machine does not hold the processor.
+void host_processor::retire(machine& m)
+{
+    if (std::exchange(searching_, false))
+        (void)host_.idle_.end_search();
+    host_.give_up(*this);
+    release_resting(*this);
+    host_.end_tenure(*this);
+    m.resign();
+    host_.idle_.expel();
+    runs_none_.store(true, std::memory_order_seq_cst);
+    host_.wake_one(); // also for those that saw it search
+    while (retired_.load(std::memory_order_seq_cst)
+           && !(host_.leaving() && host_.live() == 0)) {
+        sleepers_.expire(now());
+        auto deadline = time_point::max();
+        if (m.take_notified() || m.has_stock_fibers())
+            deadline = m.dispatch();
+        deadline = std::min(deadline, sleepers_.earliest_hint());
+        if (away_.load(std::memory_order_seq_cst)) {
+            (void)parker_.park_until(deadline);
+            continue;
+        }
+        arm(deadline);
+        machine::excursion const out(m);
+        try {
+            if (io.run_one() == 0)
+                io.restart();
+        } catch (...) {
+            host_.unhandled_in_handler();
+        }
+    }
+    runs_none_.store(false, std::memory_order_seq_cst);
+    host_.idle_.admit();
+    m.hold(*this);
+    host_.begin_tenure(*this, m);
 }
 
 // A main context that waits in a primitive of Boost.Fiber's: a handler of the
@@ -359,16 +409,41 @@ bool host_machine::run() noexcept
 // Without a processor. Its dispatcher may have work all the same.
 bool host_machine::rest(time_point since) noexcept
 {
-    auto deadline = time_point::max();
+    auto deadline = dispatch();
     auto const may_leave = thread.joinable() && !machine_->has_stock_fibers(); // I4
-    if (machine_->has_stock_fibers()) {
-        (void)machine_->take_notified();
-        deadline = machine_->dispatch();
-    }
     if (may_leave)
         deadline = std::min(deadline, since + spare_thread_time);
     (void)parker_.park_until(deadline);
     return !may_leave || now() - since < spare_thread_time;
+}
+
+time_point host_machine::dispatch() noexcept
+{
+    if (!machine_->has_stock_fibers())
+        return time_point::max();
+    (void)machine_->take_notified();
+    return machine_->dispatch();
+}
+
+// With nothing else to do than to run one fiber.
+void host_machine::run_pinned() noexcept
+{
+    while (pinned_) {
+        if (auto* const g = slice_.exchange(nullptr, std::memory_order_acquire)) {
+            (void)machine_->run(*g, 1);
+            continue;
+        }
+        auto const deadline = dispatch();
+        if (!slice_.load(std::memory_order_relaxed))
+            (void)parker_.park_until(deadline);
+    }
+}
+
+void host_machine::pin_slices::post_slice(fiber_record& g) noexcept
+{
+    auto& to = machine_; // the fiber may be gone before the parker was told
+    to.slice_.store(&g, std::memory_order_release);
+    to.parker_.unpark();
 }
 
 void host_machine::wait_until(time_point deadline) noexcept
@@ -402,16 +477,13 @@ void host_machine::comes_in() noexcept
 // --- all of them -----------------------------------------------------------------------------
 
 host::host(scheduler& facade, scheduler_options options, first where)
-    : asio_core(resolved(std::move(options))), facade_(facade), idle_(options_.processors),
-      monitor_(*this)
+    : asio_core(resolved(std::move(options))), facade_(facade),
+      idle_(options_.processors, max_processors), monitor_(*this)
 {
-    if (options_.processors == 1)
-        set_alone();
-    for (unsigned i = 0; i != options_.processors; ++i) {
-        all_.push_back(std::make_unique<host_processor>(*this, i));
-        add(*all_.back());
-        boost::asio::make_service<context_service>(all_.back()->io, *this);
-    }
+    set_alone(options_.processors == 1);
+    active_.store(options_.processors, std::memory_order_relaxed);
+    for (unsigned i = 0; i != options_.processors; ++i)
+        (void)add_processor();
     callers_machine_ = machine::current();
     if (where == first::on_caller && !machine::ensure())
         throw_error(
@@ -442,6 +514,16 @@ host::host(scheduler& facade, scheduler_options options, first where)
             "the system refused a thread for a processor: ask for fewer "
             "(scheduler_options::processors)");
     }
+}
+
+host_processor& host::add_processor()
+{
+    all_.push_back(std::make_unique<host_processor>(*this, processor_count()));
+    auto& p = *all_.back();
+    boost::asio::make_service<context_service>(p.io, *this);
+    if (!add(p))
+        all_.pop_back(); // resolved() and set_processors() see to it that there is room
+    return p;
 }
 
 host_machine& host::add_machine()
@@ -523,9 +605,10 @@ void host::join()
     // order: what lies before these is delivered when they are.
     do {
         await_end(time_point::max());
-        std::latch behind(static_cast<std::ptrdiff_t>(all_.size()));
-        for (auto& p : all_)
-            boost::asio::post(p->io, [&] { behind.count_down(); });
+        auto const n = processor_count();
+        std::latch behind(static_cast<std::ptrdiff_t>(n));
+        for (unsigned i = 0; i != n; ++i)
+            boost::asio::post(processor_at(i).io, [&] { behind.count_down(); });
         behind.wait();
     } while (live() != 0);
 }
@@ -533,8 +616,8 @@ void host::join()
 void host::leave() noexcept
 {
     leaving_.store(true, std::memory_order_seq_cst);
-    for (auto& p : all_)
-        p->interrupt();
+    for (unsigned i = 0; i != processor_count(); ++i)
+        processor_at(i).interrupt();
 }
 
 void host::end_threads() noexcept
@@ -577,7 +660,7 @@ void host::meet_before_exit() noexcept
 boost::asio::io_context& host::next_io() noexcept
 {
     auto const i = turn_.fetch_add(1, std::memory_order_relaxed);
-    return all_[i % all_.size()]->io;
+    return processor_at(i % processors()).io;
 }
 
 scheduler_stats host::stats() const
@@ -585,9 +668,10 @@ scheduler_stats host::stats() const
     counter_values sum;
     scheduler_stats s;
     s.queued = global_size_hint();
-    for (auto const& p : all_) {
-        sum += p->processor::stats.values();
-        s.queued += p->queue.size_hint() + !p->lane.empty_hint();
+    for (unsigned i = 0; i != processor_count(); ++i) {
+        auto const& p = at(i);
+        sum += p.stats.values();
+        s.queued += p.queue.size_hint() + !p.lane.empty_hint();
     }
     s.fibers = live();
     s.processors = processors();
@@ -610,7 +694,7 @@ scheduler_stats host::stats() const
 
 boost::asio::any_io_executor host::executor_at(processor* p)
 {
-    return (p ? static_cast<host_processor&>(*p) : *all_.front()).io.get_executor();
+    return (p ? static_cast<host_processor&>(*p) : processor_at(0)).io.get_executor();
 }
 
 // From Asio's turn in the loop: the fiber is what this thread does next, so the
@@ -634,7 +718,7 @@ void host::wake_one() noexcept
     if (i == idle_state::none)
         return;
     wakes_.fetch_add(1, std::memory_order_relaxed);
-    all_[i]->interrupt();
+    processor_at(i).interrupt();
     fence(std::memory_order_seq_cst);
     monitor_.stir(); // its thread may be inside a handler, and not come
 }
@@ -645,6 +729,11 @@ host_processor* host::next_for(host_machine& who) noexcept
 {
     std::unique_lock moves(moves_);
     for (auto since = now();;) {
+        if (who.pinned_) {
+            moves.unlock();
+            who.run_pinned();
+            moves.lock();
+        }
         if (who.given)
             return std::exchange(who.given, nullptr);
         if (working_processors_ == 0)
@@ -723,10 +812,11 @@ duration host::look_round(monitor_policy& policy, hog_list& hogs) noexcept
 {
     using verdict = monitor_policy::verdict;
     std::unique_lock moves(moves_);
-    for (auto& p : all_) {
+    for (unsigned i = 0; i != processor_count(); ++i) {
+        auto* const p = &processor_at(i);
         auto const at = now();
         auto const seen = look_at(*p, at);
-        auto const v = policy.judge(p->id, seen, at);
+        auto const v = policy.judge(i, seen, at);
         auto done = false;
         switch (v) {
         case verdict::leave:
@@ -735,8 +825,8 @@ duration host::look_round(monitor_policy& policy, hog_list& hogs) noexcept
             done = p->runs_here->right().call();
             break;
         case verdict::wake_another:
-            if (auto const i = idle_.another_to_wake(); i != idle_state::none)
-                all_[i]->interrupt();
+            if (auto const other = idle_.another_to_wake(); other != idle_state::none)
+                processor_at(other).interrupt();
             done = true;
             break;
         case verdict::hand_off:
@@ -748,12 +838,12 @@ duration host::look_round(monitor_policy& policy, hog_list& hogs) noexcept
             done = retake(*p, seen, &hogs, moves);
             if (done) {
                 preemptions_.fetch_add(1, std::memory_order_relaxed);
-                hogs.back().ran = policy.since(p->id, at);
+                hogs.back().ran = policy.since(i, at);
             }
             break;
         }
         if (done)
-            policy.done(p->id, now());
+            policy.done(i, now());
     }
     if (now() >= overdue_at())
         give_up_waiting();
@@ -764,7 +854,7 @@ bool host::retake(
     host_processor& p, monitor_policy::look const& seen, hog_list* hogs,
     std::unique_lock<std::mutex>& moves) noexcept
 {
-    auto* const spare = reserve(moves);
+    auto* const spare = reserve(moves, true);
     if (!spare)
         return false;
     // That may have taken a while.
@@ -786,14 +876,20 @@ bool host::retake(
     m->right().take();
     if (in_asio)
         p.io.stop(); // the machine comes back after the present handler
-    spare->is = host_machine::working;
-    spare->given = &p;
-    spare->parker_.unpark();
+    give(p, *spare);
     return true;
 }
 
+// Under moves_, to a machine that is reserved.
+void host::give(host_processor& p, host_machine& spare) noexcept
+{
+    spare.is = host_machine::working;
+    spare.given = &p;
+    spare.parker_.unpark();
+}
+
 // A machine that has a thread and nothing to do. Lets go of the lock to start one.
-host_machine* host::reserve(std::unique_lock<std::mutex>& moves) noexcept
+host_machine* host::reserve(std::unique_lock<std::mutex>& moves, bool by_monitor) noexcept
 {
     if (!spares_.empty()) {
         auto* const spare = spares_.back();
@@ -817,13 +913,15 @@ host_machine* host::reserve(std::unique_lock<std::mutex>& moves) noexcept
             ++still_inside_;
         }
         moves.unlock();
-        monitor_.hurry(false);
+        if (by_monitor)
+            monitor_.hurry(false);
         start(*who);
         started = true;
     } catch (std::bad_alloc const&) {
     } catch (std::system_error const&) {
     }
-    monitor_.hurry(true);
+    if (by_monitor)
+        monitor_.hurry(true);
     if (!moves.owns_lock())
         moves.lock();
     if (started)
@@ -839,12 +937,111 @@ host_machine* host::reserve(std::unique_lock<std::mutex>& moves) noexcept
     return nullptr;
 }
 
+// --- more and fewer ---------------------------------------------------------------------------
+
+void host::set_processors(unsigned n)
+{
+    if (n == 0 || n > max_processors)
+        throw_error(
+            make_error_code(boost::system::errc::invalid_argument),
+            "a scheduler has from 1 to 1024 processors");
+    if (n > options_.max_threads)
+        throw_error(
+            make_error_code(errc::thread_limit),
+            "each processor needs a thread: scheduler_options::max_threads is too low for that");
+    std::lock_guard resizing(resizing_);
+    auto count = processors();
+    for (; count > n; --count) {
+        auto& p = processor_at(count - 1);
+        active_.store(count - 1, std::memory_order_relaxed);
+        p.retired_.store(true, std::memory_order_seq_cst);
+        p.interrupt();
+    }
+    if (count < n)
+        set_alone(false);
+    for (; count < n; ++count) {
+        if (count < processor_count()) {
+            auto& p = processor_at(count);
+            p.retired_.store(false, std::memory_order_seq_cst);
+            p.interrupt();
+        } else {
+            add_processor_with_machine();
+        }
+        active_.store(count + 1, std::memory_order_relaxed);
+    }
+}
+
+void host::add_processor_with_machine()
+{
+    std::unique_lock moves(moves_);
+    auto* const spare = reserve(moves);
+    if (!spare)
+        throw_error(
+            make_error_code(errc::thread_limit),
+            "there is no thread for another processor: the scheduler's max_threads is reached, "
+            "or the system has refused one");
+    if (working_processors_ == 0) { // it is over
+        put_back(*spare);
+        spare->parker_.unpark();
+        return;
+    }
+    try {
+        auto& p = add_processor();
+        ++working_processors_;
+        idle_.admit();
+        give(p, *spare);
+    } catch (...) {
+        put_back(*spare);
+        throw;
+    }
+}
+
+// --- pinned fibers ----------------------------------------------------------------------------
+
+void host::pin(fiber_record& g)
+{
+    auto& m = *machine::current();
+    auto& who = static_cast<host_machine&>(*m.waiter());
+    {
+        std::unique_lock moves(moves_);
+        visit const inside;
+        if (m.held()) {
+            auto* const spare = reserve(moves);
+            if (!spare)
+                throw_error(
+                    make_error_code(errc::thread_limit),
+                    "a pinned fiber has a thread for itself, and there is no other for its "
+                    "processor: the scheduler's max_threads is reached, or the system has "
+                    "refused one");
+            auto& p = static_cast<host_processor&>(*m.held());
+            p.runs_here = nullptr;
+            m.resign();
+            give(p, *spare);
+        }
+    }
+    who.pinned_ = true;
+    g.pinned = true;
+    g.bound = &who.pin_;
+}
+
+void host::unpin(fiber_record& g) noexcept
+{
+    static_cast<host_machine&>(*machine::current()->waiter()).pinned_ = false;
+    g.bound = nullptr;
+    g.pinned = false;
+    yield(g); // without a processor: to the global queue
+}
+
 // For the monitor, behind its barrier.
 bool host::all_asleep() const noexcept
 {
-    return !has_work_hint() && std::all_of(all_.begin(), all_.end(), [&](auto const& p) {
-        return p->dozing_.load(std::memory_order_seq_cst) && idle_.is_idle_hint(p->id);
-    });
+    for (unsigned i = 0; i != processor_count(); ++i) {
+        auto const& p = processor_at(i);
+        if (!p.runs_none_.load(std::memory_order_seq_cst)
+            && !(p.dozing_.load(std::memory_order_seq_cst) && idle_.is_idle_hint(i)))
+            return false;
+    }
+    return !has_work_hint();
 }
 
 // When the monitor must look although nobody has called it: a sleeper's alarm may
@@ -852,8 +1049,8 @@ bool host::all_asleep() const noexcept
 time_point host::earliest_deadline() const noexcept
 {
     auto earliest = overdue_at();
-    for (auto const& p : all_)
-        earliest = std::min(earliest, p->sleepers_.earliest_hint());
+    for (unsigned i = 0; i != processor_count(); ++i)
+        earliest = std::min(earliest, processor_at(i).sleepers_.earliest_hint());
     auto const later = 2 * options_.preempt_after;
     return earliest < time_point::max() - later ? earliest + later : time_point::max();
 }

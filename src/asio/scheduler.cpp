@@ -42,6 +42,8 @@ void scheduler::join() { host_->join(); }
 
 unsigned scheduler::processors() const noexcept { return host_->processors(); }
 
+void scheduler::set_processors(unsigned n) { host_->set_processors(n); }
+
 scheduler_stats scheduler::stats() const { return host_->stats(); }
 
 namespace detail {

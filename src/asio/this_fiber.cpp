@@ -122,7 +122,7 @@ std::string const& name() { return self().name; }
 boost::asio::any_io_executor get_executor()
 {
     auto& g = self();
-    if (g.bound)
+    if (g.bound && !g.pinned)
         return static_cast<bound_executor&>(*g.bound).get();
     auto* const held = machine::current()->held();
     return asio_core_of(g)->executor_at(held && &held->owner == g.scheduler() ? held : nullptr);

@@ -474,7 +474,10 @@ fiber_record* machine::running() noexcept
         return record_;
     if (current_ == main_ || current_ == dispatcher_)
         return nullptr;
-    return record_ = &stock_record(*current_);
+    auto const was = come_in(); // who examines this machine reads record_
+    record_ = &stock_record(*current_);
+    go_out(was);
+    return record_;
 }
 
 // --- fibers of Boost.Fiber's own --------------------------------------------------

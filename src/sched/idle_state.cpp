@@ -14,13 +14,14 @@
 
 namespace spindle::detail {
 
-idle_state::idle_state(unsigned processors)
+idle_state::idle_state(unsigned processors, unsigned most)
     : processors_(processors), word_(processors * one_awake),
-      asleep_(std::make_unique<atomic<bool>[]>(processors))
+      asleep_(std::make_unique<atomic<bool>[]>(std::max(processors, most)))
 {
-    BOOST_ASSERT(processors != 0 && processors < 0x8000);
-    idle_.reserve(processors);
-    for (unsigned i = 0; i != processors; ++i)
+    most = std::max(processors, most);
+    BOOST_ASSERT(processors != 0 && most < 0x8000);
+    idle_.reserve(most);
+    for (unsigned i = 0; i != most; ++i)
         asleep_[i].store(false, std::memory_order_relaxed); // not shared yet
 }
 
@@ -51,6 +52,22 @@ unsigned idle_state::another_to_wake() noexcept
     }
     mutex_.unlock();
     return id;
+}
+
+void idle_state::admit() noexcept
+{
+    mutex_.lock();
+    processors_.store(processors() + 1, std::memory_order_relaxed);
+    word_.fetch_add(one_awake, std::memory_order_relaxed);
+    mutex_.unlock();
+}
+
+void idle_state::expel() noexcept
+{
+    mutex_.lock();
+    word_.fetch_sub(one_awake, std::memory_order_relaxed);
+    processors_.store(processors() - 1, std::memory_order_relaxed);
+    mutex_.unlock();
 }
 
 bool idle_state::begin_idle(unsigned id, bool was_searching) noexcept

@@ -15,6 +15,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <stdexcept>
 #include <utility>
 
@@ -295,6 +296,54 @@ result echo(options const& o)
     }
 }
 
+result hog(options const& o)
+{
+    std::atomic<bool> over{false};
+    spindle::wait_group hogs;
+    for (unsigned i = 0; i < o.threads; ++i)
+        hogs.go([&] { bench::spin(over); });
+    auto const r = bench::tick(o, [](auto when) { spindle::this_fiber::sleep_until(when); });
+    over.store(true, std::memory_order_relaxed);
+    hogs.wait();
+    return r;
+}
+
+result hog_echo(options const& o)
+{
+    for (unsigned i = 0; i < o.threads; ++i)
+        spindle::go([] {
+            for (std::atomic<bool> const never{false};;)
+                bench::spin(never);
+        });
+    return echo(o);
+}
+
+result blocking(options const& o)
+{
+    spindle::wait_group group;
+    stopwatch watch;
+    for (std::size_t i = 0; i < o.count; ++i)
+        group.go([] {
+            spindle::blocking([] { bench::sleep_in_kernel(std::chrono::milliseconds(10)); });
+        });
+    group.wait();
+    return {watch.ms()};
+}
+
+result blocking_cost(options const& o)
+{
+    return bench::blocking_cost(o, [](auto call) { spindle::blocking(call); });
+}
+
+result blocked_echo(options const& o)
+{
+    spindle::go([] {
+        for (;;)
+            spindle::blocking([] { bench::sleep_in_kernel(std::chrono::seconds(1)); });
+    });
+    return echo(o);
+}
+
 } // namespace
 
 int main(int argc, char** argv)
@@ -319,5 +368,10 @@ int main(int argc, char** argv)
             {"wait_group", on_scheduler(wait_group)},
             {"parked", on_scheduler(parked)},
             {"echo", on_scheduler(echo)},
+            {"hog", on_scheduler(hog)},
+            {"hog_echo", on_scheduler(hog_echo)},
+            {"blocking", on_scheduler(blocking)},
+            {"blocking_cost", on_scheduler(blocking_cost)},
+            {"blocked_echo", on_scheduler(blocked_echo)},
         });
 }

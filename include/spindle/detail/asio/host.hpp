@@ -104,12 +104,29 @@ public:
 private:
     friend class host;
 
+    // Where a pinned fiber's slices go. Any thread.
+    class pin_slices final : public slice_poster {
+    public:
+        explicit pin_slices(host_machine& m) noexcept : machine_(m) {}
+
+        void post_slice(fiber_record& g) noexcept override;
+        slice_poster* clone() const override { return nullptr; } // its children are free
+
+    private:
+        host_machine& machine_;
+    };
+
     // False: for so long that the thread may leave.
     bool rest(time_point since) noexcept;
+    void run_pinned() noexcept;
+    time_point dispatch() noexcept;
 
     host& host_;
     machine* machine_ = nullptr;
     bool leaves_ = false;
+    bool pinned_ = false;             // a fiber is pinned here
+    atomic<fiber_record*> slice_{nullptr}; // it shall run
+    pin_slices pin_{*this};
     atomic<host_processor*> serving_{nullptr}; // whose loop is on the stack
     parker parker_;
     enum state {
@@ -168,6 +185,8 @@ private:
     void poll(machine& m);
     void sleep(machine& m);
     void block(machine& m, time_point deadline);
+    void arm(time_point deadline);
+    void retire(machine& m);
 
     runnable* find() noexcept;
     runnable* search(machine& m);
@@ -193,6 +212,8 @@ private:
     alignas(cache_line_size) atomic<bool> interrupted_{false};
     atomic<bool> away_{false};
     atomic<bool> dozing_{false}; // its machine has announced that it sleeps, and not come back
+    atomic<bool> retired_{false}; // it shall run no fibers
+    atomic<bool> runs_none_{false}; // and does not
 };
 
 // Shape
@@ -213,6 +234,13 @@ private:
 //   stays until that handler returns, since no two handlers of one io_context run at
 //   the same time. Meanwhile the new machine runs fibers, and sleeps in a parker.
 //
+//   A processor that is not wanted any more gives its fibers to the others. Its
+//   sleepers and its io_context stay, and so does its machine, which sees to them
+//   without holding it.
+//
+//   A machine that a fiber is pinned to gives its processor away, and runs that fiber
+//   alone, beside the others.
+//
 // Invariants
 //
 //   I1  A processor has a machine at all times, or is being given one.
@@ -231,7 +259,7 @@ private:
 // before the new machine starts, so whoever does not see it has published before
 // that machine looks (seq_cst on both sides).
 //
-// Lock order: moves_, then those of Asio, of parkers and of idle_state.
+// Lock order: resizing_, moves_, then those of Asio, of parkers and of idle_state.
 class host final : public asio_core {
 public:
     // Who runs the first processor: a thread of ours, or the one that made the
@@ -253,15 +281,24 @@ public:
     void stop() noexcept;
     void join();
 
-    unsigned processors() const noexcept { return static_cast<unsigned>(all_.size()); }
-    host_processor& processor_at(unsigned i) noexcept { return *all_[i]; }
+    unsigned processors() const noexcept { return active_.load(std::memory_order_relaxed); }
+    void set_processors(unsigned n);
+
+    // The running fiber only.
+    void pin(fiber_record& g);
+    void unpin(fiber_record& g) noexcept;
+
+    host_processor& processor_at(unsigned i) const noexcept
+    {
+        return static_cast<host_processor&>(at(i));
+    }
     boost::asio::io_context& next_io() noexcept;
     scheduler_stats stats() const;
 
     scheduler* public_scheduler() noexcept override { return &facade_; }
     boost::asio::any_io_executor executor_at(processor* p) override;
-    timer_queue* timers() noexcept override { return &all_.front()->sleepers_; }
-    boost::asio::execution_context& context() noexcept override { return all_.front()->io; }
+    timer_queue* timers() noexcept override { return &processor_at(0).sleepers_; }
+    boost::asio::execution_context& context() noexcept override { return processor_at(0).io; }
     void resume(fiber_record& g) noexcept override;
     bool moves_processors() const noexcept override { return true; }
     void wake_one() noexcept override;
@@ -295,23 +332,29 @@ private:
     bool retake(
         host_processor& p, monitor_policy::look const& seen, hog_list* hogs,
         std::unique_lock<std::mutex>& moves) noexcept;
-    host_machine* reserve(std::unique_lock<std::mutex>& moves) noexcept;
+    host_machine* reserve(
+        std::unique_lock<std::mutex>& moves, bool by_monitor = false) noexcept;
     void put_back(host_machine& spare) noexcept;
+    void give(host_processor& p, host_machine& spare) noexcept;
 
+    host_processor& add_processor();
+    void add_processor_with_machine();
     host_machine& add_machine();
     void start(host_machine& who);
     void end_processor() noexcept;
 
     scheduler& facade_;
     idle_state idle_;
-    std::vector<std::unique_ptr<host_processor>> all_;
+    atomic<unsigned> active_{0}; // the first so many processors; the others are retired
     atomic<unsigned> turn_{0};
+    std::mutex resizing_; // outside moves_
     atomic<bool> leaving_{false};
     atomic<bool> finishing_{false};
     atomic<time_point> overdue_at_{time_point::max()};
 
     mutable std::mutex moves_;
     // Under moves_:
+    std::vector<std::unique_ptr<host_processor>> all_; // to own them: at() finds them
     std::vector<std::unique_ptr<host_machine>> machines_;
     std::vector<host_machine*> spares_; // the one that came last is the warmest
     unsigned threads_ = 0;

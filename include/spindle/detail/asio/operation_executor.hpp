@@ -45,8 +45,8 @@ public:
     explicit basic_operation_executor(fiber_io& io) noexcept
         : io_(&io), core_(asio_core_of(io.fiber()))
     {
-        if (auto* const bound = static_cast<bound_executor*>(io.fiber().bound))
-            bound_ = bound->target();
+        if (auto* const bound = io.fiber().bound; bound && !io.fiber().pinned)
+            bound_ = static_cast<bound_executor*>(bound)->target();
     }
 
     // noexcept in words: Asio asks, and boost::intrusive_ptr does not say so.

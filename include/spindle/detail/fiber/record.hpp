@@ -109,6 +109,7 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
     atomic<wait_reason> reason{wait_reason::none};
     bool pooled = false;             // our entry function runs on it, in a loop
     bool leaving = false;            // at rest, and told to end
+    bool pinned = false;             // `bound` is its machine, and no executor
     std::uint8_t budget = 0;         // operations that completed at once, in a row
     std::uint8_t shielded = 0;       // stops are seen later
 

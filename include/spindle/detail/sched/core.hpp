@@ -55,7 +55,7 @@ public:
     {
         if (auto* const displaced = p.lane.put(r))
             put_tail(p, *displaced);
-        if (!alone_)
+        if (!alone_.load(std::memory_order_relaxed))
             wake_one();
     }
 
@@ -63,7 +63,7 @@ public:
     void put_last(processor& p, runnable& r) noexcept
     {
         put_tail(p, r);
-        if (!alone_)
+        if (!alone_.load(std::memory_order_relaxed))
             wake_one();
     }
 
@@ -131,9 +131,10 @@ public:
     void set_stopping() noexcept { stopping_.store(true, std::memory_order_seq_cst); }
 
 protected:
-    // Before the first machine starts: there is one processor and never another,
-    // so that what its owner queues concerns nobody else.
-    void set_alone() noexcept { alone_ = true; }
+    // There is one processor, so that what its owner queues concerns nobody else.
+    // Taken back before there is another one; an owner that sees that late has work,
+    // and runs it.
+    void set_alone(bool on) noexcept { alone_.store(on, std::memory_order_relaxed); }
 
     // One thread at a time. Fills the next slot of the table; false: it is full.
     bool add(processor& p) noexcept;
@@ -151,7 +152,7 @@ private:
     // The last live fiber has ended; others may have begun meanwhile.
     virtual void on_last() noexcept {}
 
-    bool alone_ = false;
+    atomic<bool> alone_{false};
     global_queue global_;
     atomic<unsigned> count_{0};
     atomic<processor*> table_[max_processors] = {};

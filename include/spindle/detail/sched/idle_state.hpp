@@ -41,6 +41,8 @@ namespace spindle::detail {
 //
 //   I1  Whenever mutex_ is free: awake + idle_.size() == number of processors.
 //       So awake is changed under mutex_ only; searching is changed anywhere.
+//       Processors come and go awake. In between awake is never less than it should
+//       be, seen from outside: whoever takes it for less looks again under mutex_.
 //   I2  searching <= awake, and a searcher never begins when that would make
 //       more than half of the awake ones search (woken ones always search).
 //   I3  A number is in idle_ at most once. Whoever takes it out of there, a
@@ -105,8 +107,9 @@ class idle_state {
 public:
     static constexpr unsigned none = ~0u;
 
-    // All `processors` awake, nobody searching. 1 to 32767 of them.
-    SPINDLE_DECL explicit idle_state(unsigned processors);
+    // All `processors` awake, nobody searching. 1 to 32767 of them, and never more
+    // than `most`, or than now.
+    SPINDLE_DECL explicit idle_state(unsigned processors, unsigned most = 0);
 
     idle_state(idle_state const&) = delete;
     idle_state& operator=(idle_state const&) = delete;
@@ -158,6 +161,10 @@ public:
     // wake-up is on its way to its parker.
     SPINDLE_DECL [[nodiscard]] bool end_idle(unsigned id, bool searching) noexcept;
 
+    // A processor joins the awake ones; one of those leaves, that is not searching.
+    SPINDLE_DECL void admit() noexcept;
+    SPINDLE_DECL void expel() noexcept;
+
     // Any thread. May be out of date.
     bool is_idle_hint(unsigned id) const noexcept
     {
@@ -167,7 +174,9 @@ public:
     // Any thread. How many are idle; may be out of date.
     unsigned idle_hint() const noexcept
     {
-        return processors_ - awake(word_.load(std::memory_order_relaxed));
+        auto const up = awake(word_.load(std::memory_order_relaxed));
+        auto const all = processors();
+        return all > up ? all - up : 0;
     }
 
     // Any thread. How many are searching; may be out of date.
@@ -176,7 +185,10 @@ public:
         return searching(word_.load(std::memory_order_relaxed));
     }
 
-    unsigned processors() const noexcept { return processors_; }
+    unsigned processors() const noexcept
+    {
+        return processors_.load(std::memory_order_relaxed);
+    }
 
 private:
     using word = std::uint32_t;
@@ -187,11 +199,11 @@ private:
     static unsigned searching(word w) noexcept { return w & 0xffff; }
     static unsigned awake(word w) noexcept { return w >> 16; }
 
-    bool wanted(word w) const noexcept { return searching(w) == 0 && awake(w) != processors_; }
+    bool wanted(word w) const noexcept { return searching(w) == 0 && awake(w) != processors(); }
 
     SPINDLE_DECL unsigned take_idle() noexcept;
 
-    unsigned const processors_;
+    atomic<unsigned> processors_; // written under mutex_
     alignas(cache_line_size) atomic<word> word_;
     alignas(cache_line_size) mutex mutex_;     // leaf: nothing is called while it is held
     std::vector<unsigned> idle_;               // guarded by mutex_; never grows beyond its reserve
