@@ -14,7 +14,7 @@
 
 namespace spindle::detail {
 
-bool countdown::count_down(std::size_t n) noexcept
+bool countdown::count_down_slow(std::size_t n) noexcept
 {
     auto word = word_.load(std::memory_order_relaxed);
     do {

@@ -12,10 +12,9 @@
 
 namespace spindle {
 
-void wait_group::done() noexcept
+void wait_group::done_too_often() noexcept
 {
-    if (!count_.count_down(1))
-        detail::fatal("wait_group::done() was called more often than add()");
+    detail::fatal("wait_group::done() was called more often than add()");
 }
 
 } // namespace spindle

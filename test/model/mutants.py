@@ -97,7 +97,7 @@ def run(repo, cxx, door, model, mutant):
     """Returns (good, message)."""
     with tempfile.TemporaryDirectory() as tmp:
         root = pathlib.Path(tmp)
-        for part in ("include", "src/base", "src/sched", "test/model"):
+        for part in ("include", "src/base", "src/sched", "src/sync", "test/model"):
             shutil.copytree(repo / part, root / part)
         if mutant is not None:
             problem = mutate(root, mutant)

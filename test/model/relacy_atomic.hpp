@@ -82,17 +82,22 @@ inline void yield_thread() { rl::yield(1, $); }
 
 inline std::uintptr_t this_thread_token() { return 2 * (rl::thread_index() + 1); }
 
+// What is touched after it was destroyed is a failure, as long as its memory is
+// there: keep it in a std::optional.
 template <class T>
 class atomic {
 public:
     atomic() { value_.store(T(), rl::mo_relaxed, $); } // as C++20's
     atomic(T v) { value_.store(v, rl::mo_relaxed, $); }
+    ~atomic() { alive_ = false; }
 
-    T load(std::memory_order o) const { return value_.load(to_relacy(o), $); }
-    void store(T v, std::memory_order o) { value_.store(v, to_relacy(o), $); }
-    T exchange(T v, std::memory_order o) { return value_.exchange(v, to_relacy(o), $); }
-    T fetch_add(T v, std::memory_order o) { return value_.fetch_add(v, to_relacy(o), $); }
-    T fetch_sub(T v, std::memory_order o) { return value_.fetch_sub(v, to_relacy(o), $); }
+    T load(std::memory_order o) const { return value().load(to_relacy(o), $); }
+    void store(T v, std::memory_order o) { value().store(v, to_relacy(o), $); }
+    T exchange(T v, std::memory_order o) { return value().exchange(v, to_relacy(o), $); }
+    T fetch_add(T v, std::memory_order o) { return value().fetch_add(v, to_relacy(o), $); }
+    T fetch_sub(T v, std::memory_order o) { return value().fetch_sub(v, to_relacy(o), $); }
+    T fetch_and(T v, std::memory_order o) { return value().fetch_and(v, to_relacy(o), $); }
+    T fetch_or(T v, std::memory_order o) { return value().fetch_or(v, to_relacy(o), $); }
 
     bool compare_exchange_weak(T& e, T v, std::memory_order yes, std::memory_order no)
     {
@@ -114,13 +119,26 @@ private:
             = yes == std::memory_order_release && no == std::memory_order_acquire;
         auto const failure = split ? rl::mo_relaxed : to_relacy(no);
         auto const done
-            = value_.compare_exchange(rl::bool_t<Weak>(), e, v, to_relacy(yes), failure, $);
+            = value().compare_exchange(rl::bool_t<Weak>(), e, v, to_relacy(yes), failure, $);
         if (!done && split)
             rl::atomic_thread_fence(rl::mo_acquire, $);
         return done;
     }
 
+    rl::atomic<T>& value()
+    {
+        RL_ASSERT(alive_);
+        return value_;
+    }
+
+    rl::atomic<T> const& value() const
+    {
+        RL_ASSERT(alive_);
+        return value_;
+    }
+
     rl::atomic<T> value_;
+    bool volatile alive_ = true;
 };
 
 class mutex {

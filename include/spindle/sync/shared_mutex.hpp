@@ -27,7 +27,7 @@ namespace spindle {
  * A writer that waits stops new readers; when a writer is done, all readers that
  * wait by then come in, and after them the next writer. So neither starves: a
  * writer waits for one batch of readers for each writer before it, a reader for
- * one writer. For the same reason a reader must not lock it once more: it would
+ * a few writers. For the same reason a reader must not lock it once more: it would
  * wait for a writer that waits for it.
  *
  * @par Example

@@ -69,7 +69,11 @@ public:
     /**
      * @pre The counter is not zero: else the process ends with a message.
      */
-    SPINDLE_DECL void done() noexcept;
+    void done() noexcept
+    {
+        if (!count_.count_down(1)) [[unlikely]]
+            done_too_often();
+    }
 
     /// Waits until the counter is zero.
     /**
@@ -144,6 +148,8 @@ private:
             group->done();
         }
     };
+
+    [[noreturn]] static SPINDLE_DECL void done_too_often() noexcept;
 
     detail::countdown count_;
 };

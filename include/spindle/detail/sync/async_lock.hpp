@@ -24,7 +24,8 @@ namespace spindle::detail {
 // `Lock` is std::unique_lock<M> or std::shared_lock<M>. `Core` is what M is made of:
 //
 //   lock_or_queue(Waiter&)   true: it has the lock; false: it is in a queue
-//   left_queue()             a waiter was withdrawn
+//   withdraw(Waiter&)        takes it out of its queue, if that is more than to take
+//                            it out; false: it is in none any more
 //   queue_lock()
 //
 // An operation that has the lock and is destroyed before its handler could run
@@ -69,10 +70,11 @@ public:
 
     bool withdraw() noexcept
     {
-        if (!base::withdraw())
-            return false;
-        core_.left_queue();
-        return true;
+        Waiter& w = *this;
+        if constexpr (requires { core_.withdraw(w); })
+            return core_.withdraw(w);
+        else
+            return base::withdraw();
     }
 
 private:

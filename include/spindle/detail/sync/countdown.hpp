@@ -59,7 +59,15 @@ public:
     void add(std::size_t n) noexcept { word_.fetch_add(n * one, std::memory_order_relaxed); }
 
     // Any thread. False: fewer were left, and nothing was done.
-    [[nodiscard]] SPINDLE_DECL bool count_down(std::size_t n) noexcept;
+    [[nodiscard]] bool count_down(std::size_t n) noexcept
+    {
+        auto word = word_.load(std::memory_order_relaxed);
+        while (word > n * one + mark) // not the last piece
+            if (word_.compare_exchange_weak(
+                    word, word - n * one, std::memory_order_release, std::memory_order_relaxed))
+                return true;
+        return count_down_slow(n);
+    }
 
     bool is_zero() const noexcept { return word_.load(std::memory_order_acquire) < one; }
 
@@ -77,6 +85,7 @@ public:
     wait_queue waiters;
 
 private:
+    SPINDLE_DECL bool count_down_slow(std::size_t n) noexcept;
     bool settled() noexcept;
 
     static constexpr std::size_t one = 2;

@@ -45,9 +45,9 @@ struct mutex_waiter : queued_waiter {
 //
 // Who may touch what
 //
-//   word_    any thread sets `locked` where it is clear; only the owner clears it
-//            or sets `woken`, only who was woken clears that; `waiting` is set
-//            below lock_, and cleared by the owner below lock_
+//   word_    any thread sets `locked`, and owns the mutex if it was clear; only the
+//            owner clears it or sets `woken`, only who was woken clears that;
+//            `waiting` is set below lock_, and cleared by the owner below lock_
 //   queue_   whoever holds lock_
 //
 // Invariants
@@ -76,6 +76,9 @@ struct mutex_waiter : queued_waiter {
 //      unlock that finds nobody to wake lets go of lock_ first and of the mutex
 //      last. One that wakes somebody touches nothing after it has let go of
 //      lock_, and until then the one that it wakes is still inside lock().
+//   S  Setting `locked` where it is set changes nothing. So lock() sets it by one
+//      instruction, whatever the other flags say. A compare-exchange fails as long
+//      as somebody is on the way, which may be long: until whoever runs gives way.
 //   Acquire where `locked` is set and release where it is cleared carry what the
 //   mutex protects; where it is handed over, lock_ and the wake-up do.
 //
@@ -84,9 +87,12 @@ struct mutex_waiter : queued_waiter {
 //   Go's mode of starvation, begun by a waiter that has waited for 1 ms: a fiber
 //   that yields inside its section could overtake thousands of times in each
 //   millisecond, and read the clock for it. Handing over always: each lock of a
-//   busy mutex would cost a switch, for ever (a convoy). doc/design/mutex.adoc.
+//   busy mutex would cost a switch, for ever (a convoy). Clearing `locked` by one
+//   instruction as well, and looking at the rest after it: the mutex may be gone by
+//   then (D). doc/design/mutex.adoc.
 //
-// Evidence: test/sync/mutex.cpp, test/sync/timed_mutex.cpp, test/sync/async_lock.cpp
+// Evidence: test/model/mutex.cpp, test/sync/mutex.cpp, test/sync/timed_mutex.cpp,
+// test/sync/async_lock.cpp
 class SPINDLE_DECL mutex_core {
 public:
     mutex_core() noexcept = default;
@@ -128,7 +134,6 @@ public:
     // the mutex; false: it is in the queue, and may be over already.
     bool lock_or_queue(mutex_waiter& w) noexcept;
 
-    void left_queue() noexcept {} // L
     spin_lock& queue_lock() noexcept { return lock_; }
 
 private:
@@ -137,8 +142,7 @@ private:
 
     bool take_free() noexcept
     {
-        word_type free = 0;
-        return take(free, locked);
+        return (word_.fetch_or(locked, std::memory_order_acquire) & locked) == 0; // S
     }
 
     // Clears the flags `mine` in the same step.
