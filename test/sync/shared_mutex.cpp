@@ -27,6 +27,7 @@
 #include <csignal>
 #include <functional>
 #include <mutex>
+#include <numeric>
 #include <shared_mutex>
 #include <thread>
 #include <vector>
@@ -186,6 +187,75 @@ BOOST_AUTO_TEST_CASE(a_writer_waits_for_a_bounded_number_of_sections)
         if (s.processors() == 1)
             BOOST_TEST(most <= 6);
     });
+}
+
+// Nor does a reader wait for more than a few writers, however many want it.
+BOOST_AUTO_TEST_CASE(a_reader_waits_for_a_bounded_number_of_writers)
+{
+    over_processors([](spindle::scheduler& s) {
+        shared_mutex m;
+        std::atomic<bool> done{false};
+        std::atomic<int> writes{0};
+        spindle::wait_group all;
+        for (int i = 0; i != 6; ++i)
+            all.go([&] {
+                while (!done) {
+                    std::unique_lock const lock(m);
+                    ++writes;
+                    spindle::this_fiber::yield();
+                }
+            });
+        int most = 0;
+        for (int i = 0; i != 100; ++i) {
+            spindle::this_fiber::yield();
+            auto const before = writes.load();
+            std::shared_lock const lock(m);
+            most = std::max(most, writes - before);
+        }
+        done = true;
+        all.wait();
+        if (s.processors() == 1)
+            BOOST_TEST(most <= 3);
+    });
+}
+
+// Readers and writers that all want it all the time: none gets less than a third of
+// what those of its kind get on the mean.
+BOOST_AUTO_TEST_CASE(is_fair)
+{
+    for (unsigned const processors : {1u, 2u}) {
+        spindle_test::on_scheduler s(processors);
+        s.run([&] {
+            shared_mutex m;
+            std::vector<long> reads(4), writes(4);
+            std::atomic<bool> done{false};
+            spindle::wait_group all;
+            for (auto& n : reads)
+                all.go([&] {
+                    while (!done) {
+                        std::shared_lock const lock(m);
+                        ++n;
+                        spindle::this_fiber::yield();
+                    }
+                });
+            for (auto& n : writes)
+                all.go([&] {
+                    while (!done) {
+                        std::unique_lock const lock(m);
+                        ++n;
+                        spindle::this_fiber::yield();
+                    }
+                });
+            spindle::this_fiber::sleep_for(200ms);
+            done = true;
+            all.wait();
+            for (auto const& counts : {reads, writes}) {
+                auto const mean = std::accumulate(counts.begin(), counts.end(), 0L) / 4;
+                BOOST_TEST(mean > 0);
+                BOOST_TEST(*std::min_element(counts.begin(), counts.end()) >= mean / 3);
+            }
+        });
+    }
 }
 
 // Go's HammerRWMutex: plain data, sections that yield and move, try_ in between.
