@@ -113,6 +113,37 @@ void lock_often(options const& o, Mutex& m, std::size_t& counter, Yield yield)
     }
 }
 
+/// What each of the `lockers` fibers of `shared_mutex` does: each twentieth lock is a
+/// writer's. Returns what it has read, to be used, so that the reads are not left out.
+template <class SharedMutex>
+std::size_t read_mostly(options const& o, SharedMutex& m, std::size_t& counter)
+{
+    std::size_t seen = 0;
+    for (std::size_t i = 0; i < o.count / lockers; ++i) {
+        if (i % 20 == 0) {
+            m.lock();
+            ++counter;
+            m.unlock();
+        } else {
+            m.lock_shared();
+            seen += counter;
+            m.unlock_shared();
+        }
+    }
+    return seen;
+}
+
+/// What each of the `sharers` fibers of `semaphore` does.
+template <class Semaphore, class Yield>
+void acquire_often(options const& o, Semaphore& s, Yield yield)
+{
+    for (std::size_t i = 0; i < o.count / sharers; ++i) {
+        s.acquire();
+        yield();
+        s.release();
+    }
+}
+
 /// Time since construction.
 class stopwatch {
 public:

@@ -26,7 +26,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 # A contender is the program bench_NAME or bench_peer_NAME.
 SPINDLE, GO = "spindle", "go"
 CONTENDERS = [SPINDLE, GO, "boost_fiber_static", "boost_fiber_shared",
-              "asio_spawn", "asio_awaitable", "asio_callback", "epoll"]
+              "asio_spawn", "asio_awaitable", "asio_callback", "epoll", "std_threads"]
 
 DEFAULT_THREADS = [1, 2]
 LEAST_REPEATS, LEAST_REPEATS_QUICK = 5, 3

@@ -142,7 +142,6 @@ result mutex(options const& o, Yield yield)
     return {watch.ns() / static_cast<double>(o.count)};
 }
 
-// Each twentieth lock is a writer's.
 result shared_mutex(options const& o)
 {
     spindle::shared_mutex m;
@@ -151,21 +150,7 @@ result shared_mutex(options const& o)
     spindle::wait_group group;
     stopwatch watch;
     for (std::size_t f = 0; f < bench::lockers; ++f)
-        group.go([&] {
-            std::size_t seen = 0;
-            for (std::size_t i = 0; i < o.count / bench::lockers; ++i) {
-                if (i % 20 == 0) {
-                    m.lock();
-                    ++counter;
-                    m.unlock();
-                } else {
-                    m.lock_shared();
-                    seen += counter;
-                    m.unlock_shared();
-                }
-            }
-            sum += seen; // so that the reads are not left out
-        });
+        group.go([&] { sum += bench::read_mostly(o, m, counter); });
     group.wait();
     return {watch.ns() / static_cast<double>(o.count)};
 }
@@ -242,13 +227,7 @@ result semaphore(options const& o)
     spindle::wait_group group;
     stopwatch watch;
     for (std::size_t f = 0; f < bench::sharers; ++f)
-        group.go([&] {
-            for (std::size_t i = 0; i < o.count / bench::sharers; ++i) {
-                permits.acquire();
-                spindle::this_fiber::yield();
-                permits.release();
-            }
-        });
+        group.go([&] { bench::acquire_often(o, permits, spindle::this_fiber::yield); });
     group.wait();
     return {watch.ns() / static_cast<double>(o.count)};
 }
