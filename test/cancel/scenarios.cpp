@@ -162,7 +162,7 @@ BOOST_AUTO_TEST_CASE(a_pipeline)
     o.count = 4;
     for (auto const how : {by::scope, by::stop})
         for (unsigned const n : {1u, 2u, 4u}) {
-            auto const hit = at_every_step([&](std::size_t at) {
+            auto const hit = until_not_hit([&](std::size_t at) {
                 auto const s = spindle::run(
                     [&] {
                         return cancel_at_step(

@@ -68,7 +68,7 @@ inline step cancel_at_step(
 // Runs run(n), which is a cancel_at_step(), for n = 0, 1, 2, ... until it has come to
 // its end uncancelled. Returns how often it was hit.
 template <class Run>
-std::size_t at_every_step(Run run)
+std::size_t until_not_hit(Run run)
 {
     constexpr std::size_t most = 1000; // something goes on for ever
     std::size_t hit = 0;
@@ -91,7 +91,7 @@ inline void over_every_step(std::function<void()> const& fn)
             {
                 on_scheduler s(n);
                 auto const hit = s.run([&] {
-                    return at_every_step(
+                    return until_not_hit(
                         [&](std::size_t at) { return cancel_at_step(how, s.get(), fn, at); });
                 });
                 if (n == 1) // else it may have been done each time
