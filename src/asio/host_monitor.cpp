@@ -39,7 +39,7 @@ void host_monitor::run() noexcept
 #endif
     hurry(true);
     auto const& options = host_.options();
-    monitor_policy policy(options.handoff_after, options.preempt_after);
+    monitor_policy policy(options.handoff_after, options.preempt_after, options.processors);
     hog_list hogs;
     while (!ending_.load(std::memory_order_seq_cst)) {
         auto const pause = host_.look_round(policy, hogs);

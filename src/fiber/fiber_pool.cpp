@@ -307,12 +307,7 @@ void start_fiber(fiber_record& g, core& home, slice_poster* bound) noexcept
     begin_life(g);
     if (home.stopping())
         request_stop(g, life_of(g));
-    visit const inside;
-    if (auto* const p = inside.held())
-        p->stats.spawned.add();
-    else if (inside.here() && inside.here()->is_hired())
-        home.count_spawned();
-    ready(g);
+    ready_new(g);
 }
 
 fiber_pool_statistics get_fiber_pool_statistics() noexcept

@@ -130,7 +130,7 @@ void machine::move_in() noexcept
 {
     hired_ = true;
     main_is_outside_ = false;
-    (void)come_in();
+    stay_in();
 }
 
 void machine::move_out() noexcept
@@ -198,7 +198,7 @@ machine::context* machine::pick_next() noexcept
 {
     auto const parks = leaving_ != nullptr; // then it has come in already
     if (!parks) {
-        (void)come_in();
+        stay_in();
         if (is_blocking()) [[unlikely]]
             fatal(
                 "a fiber waits, or yields, by Boost.Fiber's API inside spindle::blocking(), where "

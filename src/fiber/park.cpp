@@ -68,7 +68,7 @@ void park(
     self.reason.store(reason, std::memory_order_relaxed);
     self.state.store(fiber_state::waiting, std::memory_order_relaxed);
     auto& m = *machine::current();
-    (void)m.come_in();
+    m.stay_in();
     if (auto* const p = m.held()) {
         self.since = p->coarse_now;
         p->stats.parks.add();
@@ -90,20 +90,16 @@ void yield(fiber_record& self) noexcept
 void rest(fiber_record& self, commit_function commit) noexcept
 {
     auto& m = *machine::current();
-    (void)m.come_in();
+    m.stay_in();
     give_way(m, self, commit, &self);
 }
 
-void ready(fiber_record& g, lane where) noexcept
+namespace {
+
+// Inside, by a thread that holds `p` or nothing. A free fiber.
+void ready_inside(processor* p, fiber_record& g, lane where) noexcept
 {
-    g.state.store(fiber_state::runnable, std::memory_order_relaxed);
-    if (g.bound) {
-        g.bound->post_slice(g);
-        return;
-    }
     auto& home = *g.scheduler();
-    visit const inside;
-    auto* const p = inside.held();
     if (!p || &p->owner != &home) {
         home.submit(g);
         return;
@@ -113,6 +109,37 @@ void ready(fiber_record& g, lane where) noexcept
         home.put_next(*p, g);
     else
         home.put_last(*p, g);
+}
+
+} // namespace
+
+void ready(fiber_record& g, lane where) noexcept
+{
+    g.state.store(fiber_state::runnable, std::memory_order_relaxed);
+    if (g.bound) {
+        g.bound->post_slice(g);
+        return;
+    }
+    visit const inside;
+    ready_inside(inside.held(), g, where);
+}
+
+void ready_new(fiber_record& g) noexcept
+{
+    g.state.store(fiber_state::runnable, std::memory_order_relaxed);
+    {
+        visit const inside;
+        auto* const p = inside.held();
+        if (p)
+            p->stats.spawned.add();
+        else if (inside.here() && inside.here()->is_hired())
+            g.scheduler()->count_spawned();
+        if (!g.bound) {
+            ready_inside(p, g, lane::next);
+            return;
+        }
+    }
+    g.bound->post_slice(g);
 }
 
 bool worth_spinning() noexcept

@@ -28,10 +28,12 @@ constexpr unsigned looks_before_sleep = 5;
 
 } // namespace
 
-monitor_policy::monitor_policy(duration handoff_after, duration preempt_after)
+monitor_policy::monitor_policy(
+    duration handoff_after, duration preempt_after, unsigned processors)
     : handoff_after_(handoff_after), preempt_after_(preempt_after),
       shortest_(std::clamp(handoff_after, shortest_pause, longest_pause)),
-      longest_(std::max(shortest_, std::min(preempt_after, longest_pause))), pause_(longest_)
+      longest_(std::max(shortest_, std::min(preempt_after, longest_pause))), pause_(longest_),
+      memory_(processors)
 {
 }
 

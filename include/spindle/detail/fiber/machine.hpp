@@ -139,9 +139,15 @@ public:
     bool come_in() noexcept
     {
         auto const was = tenure_.inside();
+        stay_in();
+        return was;
+    }
+
+    // The same, where what ends it is a switch.
+    void stay_in() noexcept
+    {
         if (!tenure_.enter()) [[unlikely]]
             settle_tenure();
-        return was;
     }
 
     void go_out(bool was) noexcept
@@ -165,7 +171,7 @@ public:
         ~excursion()
         {
             machine_.main_is_outside_ = was_;
-            (void)machine_.come_in();
+            machine_.stay_in();
         }
 
     private:

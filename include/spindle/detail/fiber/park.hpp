@@ -43,6 +43,9 @@ enum class lane {
 // scheduler's global queue; a bound one to its executor.
 SPINDLE_DECL void ready(fiber_record& g, lane where = lane::next) noexcept;
 
+// The same, for a fiber that begins; counts it.
+SPINDLE_DECL void ready_new(fiber_record& g) noexcept;
+
 // Any thread. Whether to wait for another one by spinning: it has a core of its
 // own, and nothing else is queued to run here meanwhile.
 [[nodiscard]] SPINDLE_DECL bool worth_spinning() noexcept;

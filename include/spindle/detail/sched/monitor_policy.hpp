@@ -49,7 +49,8 @@ public:
         wake_another, // it was woken and does not come
     };
 
-    SPINDLE_DECL monitor_policy(duration handoff_after, duration preempt_after);
+    SPINDLE_DECL monitor_policy(
+        duration handoff_after, duration preempt_after, unsigned processors = 1);
 
     // Once for each processor, between two calls of pause().
     SPINDLE_DECL verdict judge(unsigned id, look const& l, time_point at);
