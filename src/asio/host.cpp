@@ -410,7 +410,7 @@ bool host_machine::run() noexcept
 bool host_machine::rest(time_point since) noexcept
 {
     auto deadline = dispatch();
-    auto const may_leave = thread.joinable() && !machine_->has_stock_fibers(); // I4
+    auto const may_leave = on_own_thread_ && !machine_->has_stock_fibers(); // I4
     if (may_leave)
         deadline = std::min(deadline, since + spare_thread_time);
     (void)parker_.park_until(deadline);
@@ -538,6 +538,7 @@ void host::start(host_machine& who)
 {
     if (who.thread.joinable())
         who.thread.join();
+    who.on_own_thread_ = true;
     who.thread = std::thread([this, &who] {
         if (who.run())
             meet_before_exit();

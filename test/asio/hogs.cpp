@@ -222,14 +222,14 @@ BOOST_AUTO_TEST_CASE(a_handler_that_throws_after_it_has_hogged)
     std::atomic<int> thrown{0};
     auto options = quick(1);
     options.unhandled_exception = [&](std::exception_ptr, spindle::fiber_info const&) { ++thrown; };
+    std::array<std::atomic<bool>, 3> enough{};
     on_scheduler s(options);
-    for (int i = 0; i != 3; ++i) {
-        std::atomic<bool> enough{false};
+    for (auto& e : enough) {
         asio::post(s->get_executor(), [&] {
-            hog_until(enough);
+            hog_until(e);
             throw std::runtime_error("late");
         });
-        s.run([&] { enough = true; });
+        s.run([&] { e = true; });
     }
     BOOST_TEST(eventually([&] { return thrown == 3; }));
     s.run([] { // Asio works as before

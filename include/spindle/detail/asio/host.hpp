@@ -86,7 +86,7 @@ private:
 //
 //   interrupt()        any thread
 //   is, given          under host::moves_
-//   thread             who starts threads: the host's maker, then the monitor
+//   thread             who has reserved this, and starts it; at the end the host's owner
 //   the rest           the thread
 class host_machine final : public poller {
 public:
@@ -124,6 +124,7 @@ private:
     host& host_;
     machine* machine_ = nullptr;
     bool leaves_ = false;
+    bool on_own_thread_ = false;      // set before it starts
     bool pinned_ = false;             // a fiber is pinned here
     atomic<fiber_record*> slice_{nullptr}; // it shall run
     pin_slices pin_{*this};
