@@ -50,13 +50,13 @@ blocking_call::blocking_call()
     if (!fiber_ || !fiber_->scheduler())
         return;
     auto& core = *asio_core_of(*fiber_);
-    if (core.closing())
-        return; // nobody else is left to wait for this thread
     if ((fiber_->bound && !fiber_->pinned) || !core.moves_processors()) {
-        where_ = where::elsewhere;
+        if (!core.closing()) // or nobody else is left to wait for this thread
+            where_ = where::elsewhere;
         return;
     }
     where_ = where::marked;
+    machine_ = m;
     mark_ = std::exchange(m->entry_mark[0], &barred);
     m->count_blocking();
 }
@@ -69,15 +69,13 @@ blocking_call::~blocking_call()
         set_errno(error_);
         return;
     }
-    // The thread is the same: nothing has parked.
-    {
-        visit const inside;
-        auto& m = *machine::current();
-        m.count_blocking();
-        m.entry_mark[0] = mark_;
-        if (m.held() || fiber_->pinned) [[likely]]
-            return;
-    }
+    machine_->count_blocking();
+    machine_->entry_mark[0] = mark_;
+    auto const was = machine_->come_in();
+    auto const stays = machine_->held() || fiber_->pinned;
+    machine_->go_out(was);
+    if (stays) [[likely]]
+        return;
     // The processor is gone. The fiber goes to the end of the global queue.
     auto const error = get_errno();
     yield(*fiber_);

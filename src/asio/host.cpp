@@ -104,7 +104,6 @@ host_processor::host_processor(host& h, unsigned index)
 void host_processor::serve(machine& m) noexcept
 {
     m.hold(*this);
-    host_.begin_tenure(*this, m);
     wake_up(m); // where its last machine was asleep, or seemed to be
     while (holds(m)) {
         try {
@@ -735,8 +734,11 @@ host_processor* host::next_for(host_machine& who) noexcept
             who.run_pinned();
             moves.lock();
         }
-        if (who.given)
+        if (who.given) {
+            // Inside until it has taken hold of it.
+            who.given->runs_here = who.machine_;
             return std::exchange(who.given, nullptr);
+        }
         if (working_processors_ == 0)
             return nullptr;
         if (who.is == host_machine::working)
@@ -809,7 +811,8 @@ monitor_policy::look host::look_at(host_processor& p, time_point at) const noexc
     return l;
 }
 
-duration host::look_round(monitor_policy& policy, hog_list& hogs) noexcept
+duration host::look_round(
+    monitor_policy& policy, hog_list& hogs, std::vector<host_machine*>& to_wake) noexcept
 {
     using verdict = monitor_policy::verdict;
     std::unique_lock moves(moves_);
@@ -831,12 +834,12 @@ duration host::look_round(monitor_policy& policy, hog_list& hogs) noexcept
             done = true;
             break;
         case verdict::hand_off:
-            done = retake(*p, seen, nullptr, moves);
+            done = retake(*p, seen, nullptr, to_wake, moves);
             if (done)
                 handoffs_.fetch_add(1, std::memory_order_relaxed);
             break;
         case verdict::preempt:
-            done = retake(*p, seen, &hogs, moves);
+            done = retake(*p, seen, &hogs, to_wake, moves);
             if (done) {
                 preemptions_.fetch_add(1, std::memory_order_relaxed);
                 hogs.back().ran = policy.since(i, at);
@@ -846,6 +849,10 @@ duration host::look_round(monitor_policy& policy, hog_list& hogs) noexcept
         if (done)
             policy.done(i, now());
     }
+    moves.unlock();
+    for (auto* const m : to_wake) // it wants the lock at once
+        m->parker_.unpark();
+    to_wake.clear();
     if (now() >= overdue_at())
         give_up_waiting();
     return policy.pause();
@@ -853,7 +860,7 @@ duration host::look_round(monitor_policy& policy, hog_list& hogs) noexcept
 
 bool host::retake(
     host_processor& p, monitor_policy::look const& seen, hog_list* hogs,
-    std::unique_lock<std::mutex>& moves) noexcept
+    std::vector<host_machine*>& to_wake, std::unique_lock<std::mutex>& moves) noexcept
 {
     auto* const spare = reserve(moves, true);
     if (!spare)
@@ -878,15 +885,15 @@ bool host::retake(
     if (in_asio)
         p.io.stop(); // the machine comes back after the present handler
     give(p, *spare);
+    to_wake.push_back(spare);
     return true;
 }
 
-// Under moves_, to a machine that is reserved.
+// Under moves_, to a machine that is reserved; it must be woken after.
 void host::give(host_processor& p, host_machine& spare) noexcept
 {
     spare.is = host_machine::working;
     spare.given = &p;
-    spare.parker_.unpark();
 }
 
 // A machine that has a thread and nothing to do. Lets go of the lock to start one.
@@ -991,6 +998,8 @@ void host::add_processor_with_machine()
         ++working_processors_;
         idle_.admit();
         give(p, *spare);
+        moves.unlock();
+        spare->parker_.unpark();
     } catch (...) {
         put_back(*spare);
         throw;
@@ -1003,11 +1012,12 @@ void host::pin(fiber_record& g)
 {
     auto& m = *machine::current();
     auto& who = static_cast<host_machine&>(*m.waiter());
+    host_machine* spare = nullptr;
     {
         std::unique_lock moves(moves_);
         visit const inside;
         if (m.held()) {
-            auto* const spare = reserve(moves);
+            spare = reserve(moves);
             if (!spare)
                 throw_error(
                     make_error_code(errc::thread_limit),
@@ -1020,6 +1030,8 @@ void host::pin(fiber_record& g)
             give(p, *spare);
         }
     }
+    if (spare)
+        spare->parker_.unpark();
     who.pinned_ = true;
     g.pinned = true;
     g.bound = &who.pin_;

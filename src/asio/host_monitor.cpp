@@ -41,8 +41,9 @@ void host_monitor::run() noexcept
     auto const& options = host_.options();
     monitor_policy policy(options.handoff_after, options.preempt_after, options.processors);
     hog_list hogs;
+    std::vector<host_machine*> to_wake;
     while (!ending_.load(std::memory_order_seq_cst)) {
-        auto const pause = host_.look_round(policy, hogs);
+        auto const pause = host_.look_round(policy, hogs, to_wake);
         report(hogs);
         hogs.clear();
         if (pause != duration::max()) {

@@ -40,6 +40,7 @@ public:
 private:
     enum class where { here, marked, elsewhere } where_ = where::here;
     int error_ = 0; // errno, of the other thread
+    machine* machine_ = nullptr; // the fiber's, which stays the same meanwhile
     fiber_record* fiber_ = nullptr;
     void const* mark_ = nullptr; // the machine's first
 };

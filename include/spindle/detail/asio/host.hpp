@@ -326,17 +326,18 @@ private:
     void bring_back_asio(host_processor& p) noexcept;
 
     // The monitor's.
-    duration look_round(monitor_policy& policy, hog_list& hogs) noexcept;
+    duration look_round(
+        monitor_policy& policy, hog_list& hogs, std::vector<host_machine*>& to_wake) noexcept;
     bool all_asleep() const noexcept;
     time_point earliest_deadline() const noexcept;
     monitor_policy::look look_at(host_processor& p, time_point at) const noexcept;
     bool retake(
         host_processor& p, monitor_policy::look const& seen, hog_list* hogs,
-        std::unique_lock<std::mutex>& moves) noexcept;
+        std::vector<host_machine*>& to_wake, std::unique_lock<std::mutex>& moves) noexcept;
     host_machine* reserve(
         std::unique_lock<std::mutex>& moves, bool by_monitor = false) noexcept;
     void put_back(host_machine& spare) noexcept;
-    void give(host_processor& p, host_machine& spare) noexcept;
+    static void give(host_processor& p, host_machine& spare) noexcept;
 
     host_processor& add_processor();
     void add_processor_with_machine();
