@@ -550,7 +550,7 @@ BOOST_AUTO_TEST_CASE(operations_need_no_heap)
                 connections = count(connect);
             };
             if (host) {
-                on_scheduler s(1u);
+                on_scheduler s(without_rescue(1));
                 s.run([&] { test(s->get_executor()); });
             } else {
                 in_fiber([&](asio::io_context& ioc) { test(ioc.get_executor()); });

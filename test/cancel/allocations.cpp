@@ -36,7 +36,7 @@ template <class Function>
 std::size_t allocations_of(Function fn)
 {
     std::size_t made = 0;
-    spindle_test::on_scheduler s(1);
+    spindle_test::on_scheduler s(spindle_test::without_rescue(1));
     s.run([&] {
         for (std::size_t i = 0; i != rounds; ++i)
             fn();
@@ -66,7 +66,7 @@ BOOST_AUTO_TEST_CASE(a_fiber_without_scopes_allocates_nothing)
 BOOST_AUTO_TEST_CASE(neither_does_one_that_is_started_in_a_scope)
 {
     std::size_t made = 1;
-    spindle_test::on_scheduler s(1);
+    spindle_test::on_scheduler s(spindle_test::without_rescue(1));
     s.run([&] {
         spindle::cancel_scope scope;
         static constexpr spindle::key<int> k;

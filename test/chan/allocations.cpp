@@ -35,7 +35,7 @@ template <class Function, class Other>
 std::size_t allocations_of(Function fn, Other other)
 {
     std::size_t made = 0;
-    spindle_test::on_scheduler s(1);
+    spindle_test::on_scheduler s(spindle_test::without_rescue(1));
     s.run([&] {
         spindle::wait_group group;
         group.go([&] { other(2 * rounds); });

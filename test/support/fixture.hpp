@@ -145,6 +145,16 @@ private:
     std::optional<spindle::scheduler> sched_;
 };
 
+// For tests that count what the whole process does: where the machine is busy, a
+// thread that it keeps from running would lose its processor to a new one.
+inline spindle::scheduler_options without_rescue(unsigned processors)
+{
+    return {
+        .processors = processors,
+        .preempt_after = std::chrono::hours(1),
+        .shutdown_grace = std::chrono::seconds(30)};
+}
+
 // Calls fn(scheduler) or fn() in a fiber, on schedulers of each size.
 template <class Function>
 void over_processors(Function fn)
