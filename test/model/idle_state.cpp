@@ -175,7 +175,7 @@ struct no_work_lies
 int main(int argc, char** argv)
 {
     using spindle::model::passes;
-    auto const ok = passes<no_work_lies<2, 1>>("idle_state, 2 and 1", argc, argv, 100000)
+    auto const ok = passes<no_work_lies<2, 1>>("idle_state, 2 and 1", argc, argv, 300000)
         && passes<no_work_lies<2, 2>>("idle_state, 2 and 2", argc, argv, 50000)
         && passes<no_work_lies<3, 1>>("idle_state, 3 and 1", argc, argv, 50000);
     return ok ? 0 : 1;

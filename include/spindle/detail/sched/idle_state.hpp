@@ -41,7 +41,7 @@ namespace spindle::detail {
 //
 //   I1  Whenever mutex_ is free: awake + idle_.size() == number of processors.
 //       So awake is changed under mutex_ only; searching is changed anywhere.
-//       Processors come and go awake. In between awake is never less than it should
+//       Processors come and go awake. In between awake is never more than it should
 //       be, seen from outside: whoever takes it for less looks again under mutex_.
 //   I2  searching <= awake, and a searcher never begins when that would make
 //       more than half of the awake ones search (woken ones always search).
