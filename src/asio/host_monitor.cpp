@@ -19,7 +19,12 @@ namespace spindle::detail {
 
 void host_monitor::start()
 {
-    thread_ = std::thread([this] { run(); });
+    auto const& options = host_.options();
+    thread_ = std::thread(
+        [this, policy = monitor_policy(
+                   options.handoff_after, options.preempt_after, options.processors)]() mutable {
+            run(policy);
+        });
 }
 
 void host_monitor::end() noexcept
@@ -31,15 +36,13 @@ void host_monitor::end() noexcept
     thread_.join();
 }
 
-void host_monitor::run() noexcept
+void host_monitor::run(monitor_policy& policy) noexcept
 {
 #if defined(__linux__)
     if (auto const slack = ::prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0); slack > 0)
         usual_slack_ = static_cast<unsigned long>(slack);
 #endif
     hurry(true);
-    auto const& options = host_.options();
-    monitor_policy policy(options.handoff_after, options.preempt_after, options.processors);
     hog_list hogs;
     std::vector<host_machine*> to_wake;
     while (!ending_.load(std::memory_order_seq_cst)) {

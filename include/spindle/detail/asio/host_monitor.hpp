@@ -23,6 +23,7 @@
 namespace spindle::detail {
 
 class host;
+class monitor_policy;
 
 // A fiber that has lost its processor, as it was then: it may have ended meanwhile.
 struct hog {
@@ -61,7 +62,7 @@ public:
     }
 
 private:
-    void run() noexcept;
+    void run(monitor_policy& policy) noexcept;
     void report(hog_list const& hogs) noexcept;
 
     host& host_;
