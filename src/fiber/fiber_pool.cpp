@@ -148,12 +148,15 @@ void end_task(fiber_record& g)
     g.task = nullptr;
     g.budget = 0;
     g.shielded = 0;
-    if (!g.name.empty())
-        g.name = {};
-    if (visit const inside; auto* const p = inside.held())
-        p->stats.finished.add();
-    else
-        home.count_finished();
+    {
+        visit const inside; // the name, too: the monitor may want it
+        if (!g.name.empty())
+            g.name = {};
+        if (auto* const p = inside.held())
+            p->stats.finished.add();
+        else
+            home.count_finished();
+    }
     home.end_life();
     if (bound)
         delete bound; // and with it the work that it holds
