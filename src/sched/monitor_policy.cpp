@@ -47,12 +47,13 @@ monitor_policy::verdict monitor_policy::judge(unsigned id, look const& l, time_p
         && l.blocking == was.blocking && l.work == was.work;
     if (l.rounds != was.rounds || l.is != was.is)
         m.round = at;
-    blocking_ |= l.blocking % 2 != 0 || l.blocking != was.blocking;
     stir_ |= !same || l.is > look::asleep;
     // That there is work now does not mean that it has waited: but for who sleeps,
     // what runs has run for as long without it.
     auto const goes_on = l.is == was.is && l.slices == was.slices && l.rounds == was.rounds
         && l.blocking == was.blocking;
+    if (l.blocking % 2 != 0)
+        (goes_on ? long_call_ : new_call_) = true;
     if (l.is == look::asleep ? !same : !goes_on) {
         m.since = at;
         m.another = false;
@@ -81,13 +82,14 @@ void monitor_policy::done(unsigned id, time_point at)
         m.another = true;
     else
         m.since = m.round = at;
-    blocking_ |= m.last.blocking % 2 != 0;
+    long_call_ |= m.last.blocking % 2 != 0;
 }
 
 duration monitor_policy::pause()
 {
     still_ = std::exchange(stir_, false) ? 0 : still_ + 1;
-    if (std::exchange(blocking_, false)) {
+    auto const new_call = std::exchange(new_call_, false);
+    if (std::exchange(long_call_, false)) {
         quiet_ = 0;
         pause_ = shortest_;
     } else if (quiet_ < looks_before_pauses_grow) {
@@ -95,6 +97,9 @@ duration monitor_policy::pause()
     } else {
         pause_ = std::min(2 * pause_, longest_);
     }
+    looks_again_ = new_call && !looks_again_;
+    if (looks_again_)
+        return shortest_;
     if (pause_ == longest_ && still_ >= looks_before_sleep)
         return duration::max();
     return pause_;

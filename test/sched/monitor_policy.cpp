@@ -133,14 +133,20 @@ BOOST_AUTO_TEST_CASE(who_sleeps_is_let_alone_unless_its_alarm_rings_in_vain)
     BOOST_TEST((w.after(10ms) == verdict::preempt));
 }
 
-BOOST_AUTO_TEST_CASE(pauses_are_short_while_calls_block_and_long_else)
+BOOST_AUTO_TEST_CASE(pauses_are_short_while_calls_last_and_long_else)
 {
     watched w;
     (void)w.after(0us);
     BOOST_TEST((w.last_pause == 10ms)); // not before it is needed
     w.l.blocking = 2; // one has been
-    (void)w.after(0us);
-    BOOST_TEST((w.last_pause == 20us));
+    (void)w.after(10ms);
+    BOOST_TEST((w.last_pause == 10ms));
+    w.l.blocking = 3;
+    (void)w.after(10ms);
+    BOOST_TEST((w.last_pause == 20us)); // one more look
+    (void)w.after(20us);
+    BOOST_TEST((w.last_pause == 20us)); // it lasts
+    w.l.blocking = 4;
     for (int i = 0; i != 50; ++i)
         (void)w.after(20us);
     BOOST_TEST((w.last_pause == 20us));
@@ -149,6 +155,18 @@ BOOST_AUTO_TEST_CASE(pauses_are_short_while_calls_block_and_long_else)
         (void)w.after(w.last_pause);
     }
     BOOST_TEST((w.last_pause == 10ms));
+}
+
+BOOST_AUTO_TEST_CASE(short_calls_get_one_more_look_each_pause)
+{
+    watched w;
+    (void)w.after(0us);
+    for (int i = 0; i != 20; ++i) {
+        w.l.blocking += 2;
+        w.l.blocking |= 1;
+        (void)w.after(w.last_pause);
+        BOOST_TEST((w.last_pause == (i % 2 == 0 ? 20us : duration(10ms))));
+    }
 }
 
 BOOST_AUTO_TEST_CASE(when_all_have_slept_for_long_it_sleeps_too)

@@ -76,9 +76,11 @@ private:
     duration const handoff_after_, preempt_after_, shortest_, longest_;
     duration pause_;
     std::vector<memory> memory_;
-    bool blocking_ = false; // at this look somebody was in blocking(), or had been
+    bool new_call_ = false;  // at this look somebody was in a call that blocks, the first time
+    bool long_call_ = false; // and in one that was seen before
+    bool looks_again_ = false; // this pause is for telling the two apart
     bool stir_ = false;     // at this look somebody did anything
-    unsigned quiet_ = 0;    // looks without blocking, in a row
+    unsigned quiet_ = 0;    // looks without a long call, in a row
     unsigned still_ = 0;    // looks without anything, in a row
 };
 
