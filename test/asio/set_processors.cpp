@@ -255,7 +255,8 @@ BOOST_AUTO_TEST_CASE(retired_ones_use_no_cpu)
 
 BOOST_AUTO_TEST_CASE(numbers_out_of_bounds_are_refused)
 {
-    on_scheduler s({.processors = 2, .max_threads = 4});
+    // The rescue of a hog would take one of the threads.
+    on_scheduler s({.processors = 2, .max_threads = 4, .preempt_after = 1h});
     auto const invalid = make_error_code(boost::system::errc::invalid_argument);
     BOOST_TEST((error_of([&] { s->set_processors(0); }) == invalid));
     BOOST_TEST((error_of([&] { s->set_processors(1025); }) == invalid));

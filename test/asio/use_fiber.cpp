@@ -11,6 +11,7 @@
 #include <spindle/spawn.hpp>
 #include <spindle/this_fiber.hpp>
 
+#include <support/allocations.hpp>
 #include <support/asio_fixture.hpp>
 
 #include <boost/asio/append.hpp>
@@ -50,24 +51,6 @@ using namespace spindle_test;
 using namespace std::chrono_literals;
 namespace this_fiber = spindle::this_fiber;
 using spindle::use_fiber;
-
-// --- every allocation of the process ----------------------------------------------
-
-namespace {
-std::atomic<std::size_t> allocations{0};
-}
-
-#if !defined(SPINDLE_TEST_SANITIZED)
-BOOST_NOINLINE void* operator new(std::size_t n)
-{
-    allocations.fetch_add(1, std::memory_order_relaxed);
-    if (auto* const p = std::malloc(n ? n : 1))
-        return p;
-    throw std::bad_alloc();
-}
-BOOST_NOINLINE void operator delete(void* p) noexcept { std::free(p); }
-BOOST_NOINLINE void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-#endif
 
 BOOST_AUTO_TEST_SUITE(use_fiber_)
 
