@@ -60,4 +60,20 @@ calls __cxa_get_globals() again after the switch, and define SPINDLE_BOOST_CONTE
 #define SPINDLE_NOINLINE BOOST_NOINLINE
 #endif
 
+// SPINDLE_ASAN, SPINDLE_TSAN: defined where that sanitizer is compiled in.
+#if defined(__has_feature) // clang
+#if __has_feature(address_sanitizer)
+#define SPINDLE_ASAN
+#endif
+#if __has_feature(thread_sanitizer)
+#define SPINDLE_TSAN
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) && !defined(SPINDLE_ASAN)
+#define SPINDLE_ASAN
+#endif
+#if defined(__SANITIZE_THREAD__) && !defined(SPINDLE_TSAN)
+#define SPINDLE_TSAN
+#endif
+
 #endif // SPINDLE_CONFIG_HPP

@@ -13,7 +13,7 @@
 
 #include <mutex>
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SPINDLE_ASAN)
 #include <sanitizer/lsan_interface.h>
 #endif
 
@@ -43,7 +43,7 @@ struct registry {
 
 // Records of pooled fibers lie in mappings, where the leak check does not look:
 // what they keep for the next function would be taken for lost.
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SPINDLE_ASAN)
 void show_to_leak_check(fiber_record& g) { __lsan_register_root_region(&g, sizeof g); }
 void hide_from_leak_check(fiber_record& g) { __lsan_unregister_root_region(&g, sizeof g); }
 #else

@@ -6,13 +6,13 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
+#include <spindle/config.hpp>
 #include <spindle/error.hpp>
 
 #include <spindle/detail/stack/os.hpp>
 #include <spindle/detail/stack/pool.hpp>
 
 #include <boost/assert.hpp>
-#include <boost/config.hpp>
 #include <boost/system/errc.hpp>
 
 #include <algorithm>
@@ -23,15 +23,7 @@
 #include <new>
 #include <type_traits>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SPINDLE_STACK_ASAN
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SPINDLE_STACK_ASAN
-#endif
-#endif
-
-#if defined(SPINDLE_STACK_ASAN)
+#if defined(SPINDLE_ASAN)
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -66,7 +58,7 @@ constexpr std::size_t class_size(std::size_t index) noexcept
 // What ASan knows about the frames of the last fiber that ran there.
 void unpoison(stack_block block) noexcept
 {
-#if defined(SPINDLE_STACK_ASAN)
+#if defined(SPINDLE_ASAN)
     __asan_unpoison_memory_region(static_cast<char*>(block.top) - block.size, block.size);
 #else
     static_cast<void>(block);

@@ -681,7 +681,7 @@ BOOST_AUTO_TEST_CASE(boost_fibers_own_waits_work_where_one_thread_runs_the_io_co
     }
 }
 
-#if !defined(__SANITIZE_THREAD__) // starts no threads in a child
+#if !defined(SPINDLE_TSAN) // starts no threads in a child
 BOOST_AUTO_TEST_CASE(boost_fibers_own_waits_are_refused_where_several_threads_do)
 {
     auto const e = in_child([] {

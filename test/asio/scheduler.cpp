@@ -157,7 +157,7 @@ BOOST_AUTO_TEST_CASE(its_destructor_stops_and_waits)
     check_nothing_left();
 }
 
-#if !defined(__SANITIZE_THREAD__) // starts no threads in a child
+#if !defined(SPINDLE_TSAN) // starts no threads in a child
 BOOST_AUTO_TEST_CASE(a_fiber_that_never_leaves_is_named_when_the_grace_is_over)
 {
     auto const e = in_child([] {

@@ -8,6 +8,7 @@
 //
 
 #define BOOST_TEST_MODULE stack.overflow
+#include <spindle/config.hpp>
 #include <spindle/stack/pooled_mmap.hpp>
 
 #include <spindle/detail/stack/os.hpp>
@@ -29,12 +30,8 @@
 #include <unistd.h>
 #include <vector>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(SPINDLE_ASAN) || defined(SPINDLE_TSAN)
 #define SPINDLE_TEST_SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SPINDLE_TEST_SANITIZED
-#endif
 #endif
 
 using namespace spindle::detail;

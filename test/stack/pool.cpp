@@ -9,6 +9,7 @@
 //
 
 #define BOOST_TEST_MODULE stack.pool
+#include <spindle/config.hpp>
 #include <spindle/error.hpp>
 
 #include <spindle/detail/stack/os.hpp>
@@ -35,14 +36,7 @@
 #include <unistd.h>
 #include <vector>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SPINDLE_TEST_ASAN
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SPINDLE_TEST_ASAN
-#endif
-#endif
-#if defined(SPINDLE_TEST_ASAN)
+#if defined(SPINDLE_ASAN)
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -473,7 +467,7 @@ BOOST_AUTO_TEST_CASE(the_owner_gives_back_what_lies_below_its_stack_pointer)
     pool().deallocate(b);
 }
 
-#if defined(SPINDLE_TEST_ASAN)
+#if defined(SPINDLE_ASAN)
 BOOST_AUTO_TEST_CASE(a_freed_stack_is_not_poisoned)
 {
     auto const b = pool().allocate(64 * kib);

@@ -11,6 +11,7 @@
 #ifndef SPINDLE_TEST_SUPPORT_FIXTURE_HPP
 #define SPINDLE_TEST_SUPPORT_FIXTURE_HPP
 
+#include <spindle/config.hpp>
 #include <spindle/run.hpp>
 #include <spindle/scheduler.hpp>
 #include <spindle/spawn.hpp>
@@ -34,12 +35,8 @@
 #include <type_traits>
 #include <utility>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(SPINDLE_ASAN) || defined(SPINDLE_TSAN)
 #define SPINDLE_TEST_SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SPINDLE_TEST_SANITIZED
-#endif
 #endif
 
 namespace spindle_test {

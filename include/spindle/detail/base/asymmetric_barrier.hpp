@@ -27,12 +27,8 @@
 //
 // Evidence: test/base/asymmetric_barrier.cpp
 
-#if defined(__SANITIZE_THREAD__) || defined(SPINDLE_TEST_ATOMIC)
+#if defined(SPINDLE_TSAN) || defined(SPINDLE_TEST_ATOMIC)
 #define SPINDLE_SYMMETRIC_BARRIERS
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SPINDLE_SYMMETRIC_BARRIERS
-#endif
 #endif
 
 namespace spindle::detail {

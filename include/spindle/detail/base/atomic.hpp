@@ -12,6 +12,8 @@
 #ifndef SPINDLE_DETAIL_BASE_ATOMIC_HPP
 #define SPINDLE_DETAIL_BASE_ATOMIC_HPP
 
+#include <spindle/config.hpp>
+
 #include <atomic>
 
 #if defined(SPINDLE_TEST_ATOMIC)
@@ -26,12 +28,12 @@ using std::atomic;
 // fence alone, so nothing that TSan looks for hangs on one.
 inline void fence(std::memory_order order) noexcept
 {
-#if defined(__GNUC__) && !defined(__clang__) && defined(__SANITIZE_THREAD__)
+#if defined(__GNUC__) && !defined(__clang__) && defined(SPINDLE_TSAN)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wtsan"
 #endif
     std::atomic_thread_fence(order);
-#if defined(__GNUC__) && !defined(__clang__) && defined(__SANITIZE_THREAD__)
+#if defined(__GNUC__) && !defined(__clang__) && defined(SPINDLE_TSAN)
 #pragma GCC diagnostic pop
 #endif
 }
