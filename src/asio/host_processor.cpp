@@ -35,7 +35,8 @@ constexpr unsigned slices_in_a_row = 61;
 constexpr auto poll_interval = std::chrono::microseconds(50);
 
 // Rounds of looking for work before a thread blocks. A round visits every other
-// processor; the lane of one is taken only after it was seen twice, 3 us apart.
+// processor; its lane and a short queue are taken only after they were seen to stand
+// still for 3 us.
 constexpr unsigned search_rounds = 40;
 
 // Resting fibers that a thread ends before it looks round again.

@@ -57,12 +57,15 @@ runnable* core::steal(processor& p, time_point at_time) noexcept
         if (i == p.id)
             continue;
         auto& victim = at(i);
-        if (auto* const r = victim.queue.steal_half(p.queue)) {
-            p.stats.steals.add();
-            p.stats.stolen.add(p.queue.size_hint() + 1);
-            return r;
+        auto& seen = p.seen[i];
+        if (seen.queue_waits(victim.queue, at_time)) {
+            if (auto* const r = victim.queue.steal_half(p.queue)) {
+                p.stats.steals.add();
+                p.stats.stolen.add(p.queue.size_hint() + 1);
+                return r;
+            }
         }
-        if (auto* const r = victim.lane.steal(p.seen[i], at_time)) {
+        if (auto* const r = victim.lane.steal(seen.lane, at_time)) {
             p.stats.steals.add();
             p.stats.stolen.add();
             return r;

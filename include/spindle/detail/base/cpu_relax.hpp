@@ -36,8 +36,9 @@ inline void relax_cpu() noexcept
 }
 
 // Until the condition no longer holds, which another thread is about to see to.
-// After a bounded spin it yields to the operating system, since that thread may
-// have been preempted, on one core certainly.
+// Each look takes the cache line from that thread, so looks become rare: under
+// contention the other gets a batch done. After a bounded spin it yields to the
+// operating system, since that thread may have been preempted, on one core certainly.
 template <class Condition>
 void spin_while(Condition condition) noexcept
 {
@@ -45,12 +46,15 @@ void spin_while(Condition condition) noexcept
     while (condition())
         yield_thread(); // the model's
 #else
-    constexpr int spins = 64;
-    for (int i = 0; condition(); ++i) {
-        if (i < spins)
-            relax_cpu();
-        else
+    constexpr int longest = 128; // some 5 us
+    for (int pauses = 1; condition();) {
+        if (pauses > longest) {
             std::this_thread::yield();
+            continue;
+        }
+        for (int i = 0; i != pauses; ++i)
+            relax_cpu();
+        pauses *= 2;
     }
 #endif
 }

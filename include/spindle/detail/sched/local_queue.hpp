@@ -163,6 +163,9 @@ public:
         }
     }
 
+    // Any thread. How many entries have left so far, modulo 2^32.
+    std::uint32_t left_hint() const noexcept { return head_.load(std::memory_order_relaxed); }
+
     // Any thread. A hint: may be stale by the time the caller looks at it.
     std::uint32_t size_hint() const noexcept
     {

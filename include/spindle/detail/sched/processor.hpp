@@ -18,6 +18,7 @@
 #include <spindle/detail/sched/local_queue.hpp>
 #include <spindle/detail/sched/run_next.hpp>
 #include <spindle/detail/sched/steal_order.hpp>
+#include <spindle/detail/sched/victim_memory.hpp>
 
 #include <cstddef>
 #include <vector>
@@ -79,9 +80,9 @@ struct processor {
     local_queue queue;
     // Where fibers sleep that run here; the asio room's.
     timer_queue* timers = nullptr;
-    // As a thief: the order of its victims, and what it remembers of their lanes.
+    // As a thief: the order of its victims, and what it remembers of each.
     steal_order victims;
-    std::vector<run_next::observation> seen;
+    std::vector<victim_memory> seen;
 };
 
 } // namespace spindle::detail
