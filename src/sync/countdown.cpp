@@ -8,49 +8,44 @@
 
 #include <spindle/detail/sync/countdown.hpp>
 
+#include <spindle/detail/base/cpu_relax.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 
 #include <mutex>
 
 namespace spindle::detail {
 
-bool countdown::count_down_slow(std::size_t n) noexcept
+// The last piece, or one too many.
+bool countdown::count_down_slow(std::size_t before, std::size_t n) noexcept
 {
-    auto word = word_.load(std::memory_order_relaxed);
-    do {
-        if (word / one < n)
-            return false;
-        if (word == n * one + mark) [[unlikely]] {
-            wait_queue done;
-            {
-                std::lock_guard guard(lock);
-                bool last;
-                do
-                    last = word == n * one + mark; // or added to, meanwhile
-                while (!word_.compare_exchange_weak(
-                    word, last ? 0 : word - n * one, std::memory_order_acq_rel,
-                    std::memory_order_relaxed));
-                if (last)
-                    done.swap(waiters);
-                for (auto& w : done)
-                    w.result = wait_result::done;
-            }
-            wake_all(done);
-            return true;
-        }
-    } while (!word_.compare_exchange_weak(
-        word, word - n * one, std::memory_order_acq_rel, std::memory_order_relaxed));
+    if (before != n * one + mark)
+        return before == n * one; // Z
+    wait_queue done;
+    {
+        std::lock_guard guard(lock);
+        word_.store(0, std::memory_order_release); // I2
+        done.swap(waiters);
+        for (auto& w : done)
+            w.result = wait_result::done;
+    }
+    wake_all(done);
     return true;
+}
+
+std::size_t countdown::wait_for_last() noexcept
+{
+    spin_while([this] { return word_.load(std::memory_order_relaxed) == mark; });
+    return word_.load(std::memory_order_relaxed);
 }
 
 bool countdown::must_wait() noexcept
 {
-    auto word = word_.load(std::memory_order_acquire);
+    auto word = word_.load(std::memory_order_acquire); // R
     do {
-        if (word < one)
+        if (word == 0)
             return false;
     } while (!word_.compare_exchange_weak(
-        word, word | mark, std::memory_order_acquire, std::memory_order_acquire));
+        word, word | mark, std::memory_order_acquire, std::memory_order_acquire)); // W
     return true;
 }
 
@@ -58,7 +53,7 @@ bool countdown::settled() noexcept
 {
     if (!is_zero())
         return false;
-    std::lock_guard guard(lock);
+    std::lock_guard guard(lock); // W
     return true;
 }
 

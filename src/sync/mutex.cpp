@@ -20,7 +20,7 @@ namespace spindle::detail {
 namespace {
 
 // How often a waiter wakes up in vain.
-constexpr int patience = 8;
+constexpr int patience = 1;
 
 } // namespace
 

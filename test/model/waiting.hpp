@@ -77,8 +77,11 @@ private:
     bool woken_ = false;
 };
 
+[[noreturn]] inline void throw_aborted(fiber_record*) { std::abort(); }
+
 template <class Waiter>
 using wait_queue_of = boost::intrusive::list<Waiter, boost::intrusive::constant_time_size<false>>;
+using wait_queue = wait_queue_of<queued_waiter>;
 
 template <class Waiter>
 void wake_all(wait_queue_of<Waiter>& taken)
@@ -90,7 +93,7 @@ void wake_all(wait_queue_of<Waiter>& taken)
     }
 }
 
-template <class Waiter>
+template <class Waiter = queued_waiter>
 class blocked_waiter : public Waiter {
 public:
     blocked_waiter(spin_lock& lock, fiber_record*, time_point deadline = time_point::max())
@@ -98,7 +101,7 @@ public:
     {
     }
 
-    wait_result wait(wait_reason, cancellable)
+    wait_result wait(wait_reason, cancellable = cancellable::yes)
     {
         this->result = wait_result::waiting;
         lock_.unlock();
@@ -107,6 +110,8 @@ public:
         this->sleep();
         return this->result;
     }
+
+    void abort() {}
 
 private:
     bool gives_up()
@@ -122,6 +127,19 @@ private:
     spin_lock& lock_;
     bool const timed_;
 };
+
+template <class What>
+wait_result wait_for(
+    What& what, blocked_waiter<>& w, wait_reason why, cancellable c = cancellable::yes)
+{
+    what.lock.lock();
+    if (!what.must_wait()) {
+        what.lock.unlock();
+        return wait_result::done;
+    }
+    what.waiters.push_back(w);
+    return w.wait(why, c);
+}
 
 } // namespace spindle::detail
 

@@ -307,7 +307,7 @@ void check_fairness(Turn turn)
                     while (!done)
                         turn(m, n);
                 });
-            spindle::this_fiber::sleep_for(200ms);
+            spindle::this_fiber::sleep_for(1s);
             done = true;
             all.wait();
             auto const mean = std::accumulate(counts.begin(), counts.end(), 0L) / 8;

@@ -34,42 +34,50 @@ namespace spindle::detail {
 //
 // Invariants
 //
-//   I1  Whoever is in the queue, outside the lock: the counter is not zero, and
-//       the word is marked.
-//   I2  A marked word becomes zero under the lock only.
+//   I1  Whoever is in the queue, outside the lock: the word is marked.
+//   I2  The mark alone, without a count: one thread is between its subtraction and
+//       the end of its section under the lock, where it takes the mark off. Until
+//       then nobody counts up, and nobody finds the counter zero.
 //
 // Why it is correct
 //
-//   Counting down to zero without the mark touches the counter no more: whoever
-//   comes next sees zero, and may destroy it. With the mark, it is done under the
-//   lock, together with taking all out who wait; they are woken after the lock,
-//   and the counter may be gone at the first wake-up. A mark without a waiter, of
-//   one who was cancelled, costs the last piece a lock, no more.
-//   A waiter marks the word by a compare-exchange that fails where the counter
-//   has become zero meanwhile. One that finds zero takes the lock all the same:
-//   so whoever made it zero under the lock has left that.
-//   Release by count_down() and acquire by wait() carry what the pieces did.
+//   Z  Who subtracts the last piece of a word without the mark touches the counter
+//      no more: whoever comes next sees zero, and may destroy it. With the mark, it
+//      takes the lock, takes all out who wait, and the mark off; they are woken
+//      after the lock, and the counter may be gone at the first wake-up. That no
+//      other thread is on the same way, late, is I2. A mark without a waiter, of one
+//      who was cancelled, costs the last piece a lock, no more.
+//   W  A waiter marks the word by a compare-exchange that fails where it has become
+//      zero meanwhile. One that finds the mark alone queues up: who set it to that
+//      is about to come for the lock. One that finds zero takes the lock all the
+//      same: so whoever took the mark off there has left that.
+//   R  Release by count_down() and acquire by wait() carry what the pieces did.
 //
-// Evidence: test/sync/wait_group.cpp, test/sync/latch.cpp
+// Evidence: test/model/countdown.cpp, test/sync/wait_group.cpp, test/sync/latch.cpp
 class countdown {
 public:
     explicit countdown(std::size_t n) noexcept : word_(n * one) {}
 
     // Any thread.
-    void add(std::size_t n) noexcept { word_.fetch_add(n * one, std::memory_order_relaxed); }
-
-    // Any thread. False: fewer were left, and nothing was done.
-    [[nodiscard]] bool count_down(std::size_t n) noexcept
+    void add(std::size_t n) noexcept
     {
         auto word = word_.load(std::memory_order_relaxed);
-        while (word > n * one + mark) // not the last piece
-            if (word_.compare_exchange_weak(
-                    word, word - n * one, std::memory_order_release, std::memory_order_relaxed))
-                return true;
-        return count_down_slow(n);
+        do
+            while (word == mark) [[unlikely]] // I2
+                word = wait_for_last();
+        while (!word_.compare_exchange_weak(
+            word, word + n * one, std::memory_order_relaxed, std::memory_order_relaxed));
     }
 
-    bool is_zero() const noexcept { return word_.load(std::memory_order_acquire) < one; }
+    // Any thread. False: fewer were left, and the counter is of no use any more.
+    [[nodiscard]] bool count_down(std::size_t n) noexcept
+    {
+        auto const before = word_.fetch_sub(n * one, std::memory_order_acq_rel); // R
+        return before > n * one + mark || count_down_slow(before, n);
+    }
+
+    // A moment late where somebody waits.
+    bool is_zero() const noexcept { return word_.load(std::memory_order_acquire) == 0; } // R
 
     // Returns when it is zero. Throws errc::not_in_fiber where one must not wait.
     SPINDLE_DECL void wait(wait_reason why);
@@ -85,7 +93,8 @@ public:
     wait_queue waiters;
 
 private:
-    SPINDLE_DECL bool count_down_slow(std::size_t n) noexcept;
+    SPINDLE_DECL bool count_down_slow(std::size_t before, std::size_t n) noexcept;
+    SPINDLE_DECL std::size_t wait_for_last() noexcept;
     bool settled() noexcept;
 
     static constexpr std::size_t one = 2;

@@ -39,9 +39,8 @@ struct mutex_waiter : queued_waiter {
 //            first out of the queue. It is woken, and competes with whoever comes
 //            meanwhile: a fiber that runs can lock and unlock often in the time
 //            that one needs to be scheduled. If it was overtaken it goes to the
-//            front of the queue; and when that has happened eight times,
-//            entitled: the next unlock leaves the mutex locked and gives it to
-//            that one.
+//            front of the queue; and is entitled:
+//            the next unlock leaves the mutex locked and gives it to that one.
 //
 // Who may touch what
 //
@@ -57,7 +56,7 @@ struct mutex_waiter : queued_waiter {
 //       one on the way will, by its own unlock.
 //   I2  At most one is on the way.
 //   I3  Those who come later overtake a waiter while it is on the way, and it is on
-//       the way at most eight times.
+//       the way at most once before it is handed the mutex.
 //
 // Why it is correct
 //
