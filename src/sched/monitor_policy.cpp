@@ -52,8 +52,10 @@ monitor_policy::verdict monitor_policy::judge(unsigned id, look const& l, time_p
     // what runs has run for as long without it.
     auto const goes_on = l.is == was.is && l.slices == was.slices && l.rounds == was.rounds
         && l.blocking == was.blocking;
-    if (l.blocking % 2 != 0)
-        (goes_on ? long_call_ : new_call_) = true;
+    if (l.blocking % 2 != 0) {
+        new_call_ |= !goes_on;
+        long_call_ |= goes_on && l.work;
+    }
     if (l.is == look::asleep ? !same : !goes_on) {
         m.since = at;
         m.another = false;

@@ -157,6 +157,19 @@ BOOST_AUTO_TEST_CASE(pauses_are_short_while_calls_last_and_long_else)
     BOOST_TEST((w.last_pause == 10ms));
 }
 
+BOOST_AUTO_TEST_CASE(a_call_that_nothing_waits_for_is_no_reason_to_hurry)
+{
+    watched w;
+    w.l.work = false;
+    w.l.blocking = 1;
+    for (int i = 0; i != 100; ++i)
+        (void)w.after(w.last_pause);
+    BOOST_TEST((w.last_pause == 10ms));
+    w.l.work = true;
+    (void)w.after(w.last_pause);
+    BOOST_TEST((w.last_pause == 20us));
+}
+
 BOOST_AUTO_TEST_CASE(short_calls_get_one_more_look_each_pause)
 {
     watched w;

@@ -77,7 +77,7 @@ private:
     duration pause_;
     std::vector<memory> memory_;
     bool new_call_ = false;  // at this look somebody was in a call that blocks, the first time
-    bool long_call_ = false; // and in one that was seen before
+    bool long_call_ = false; // and in one that was seen before, and keeps something waiting
     bool looks_again_ = false; // this pause is for telling the two apart
     bool stir_ = false;     // at this look somebody did anything
     unsigned quiet_ = 0;    // looks without a long call, in a row
