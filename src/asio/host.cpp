@@ -100,6 +100,7 @@ host::~host()
     auto const grace = options_.shutdown_grace;
     await_end(grace == grace.max() ? time_point::max() : now() + grace);
     end_threads();
+    await_callers();
 }
 
 void host::run_first() noexcept

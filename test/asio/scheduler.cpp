@@ -157,6 +157,23 @@ BOOST_AUTO_TEST_CASE(its_destructor_stops_and_waits)
     check_nothing_left();
 }
 
+// It may be in the midst of waking a processor then; a sanitizer sees that.
+BOOST_AUTO_TEST_CASE(its_destructor_waits_for_whoever_woke_the_last_fiber)
+{
+    for (std::size_t round = 0; round != scaled(200); ++round) {
+        spindle::wait_group group(1);
+        std::thread waker;
+        {
+            spindle::scheduler s({.processors = 1 + static_cast<unsigned>(round % 2)});
+            spindle::spawn(s, [&] { group.wait(); }, asio::detached);
+            waker = std::thread([&] { group.done(); });
+            s.join();
+        }
+        waker.join();
+    }
+    check_nothing_left();
+}
+
 #if !defined(SPINDLE_TSAN) // starts no threads in a child
 BOOST_AUTO_TEST_CASE(a_fiber_that_never_leaves_is_named_when_the_grace_is_over)
 {
