@@ -136,6 +136,7 @@ void machine::move_in() noexcept
 void machine::move_out() noexcept
 {
     hired_ = false;
+    retaken_ = nullptr; // it goes with its host
     main_is_outside_ = true;
     tenure_.leave();
 }
