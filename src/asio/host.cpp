@@ -44,13 +44,26 @@ host::host(scheduler& facade, scheduler_options options, first where)
         who.is = host_machine::working;
         who.given = p.get();
     }
-    unsigned started = 0;
+    first_is_missing_ = where == first::on_caller;
     try {
-        first_is_missing_ = where == first::on_caller;
-        for (started = first_is_missing_; started != processors(); ++started)
+        start_threads();
+    } catch (std::system_error const&) {
+        throw_error(
+            make_error_code(errc::thread_limit),
+            "the system refused a thread for a processor: ask for fewer "
+            "(scheduler_options::processors)");
+    }
+}
+
+// All or none.
+void host::start_threads()
+{
+    unsigned started = first_is_missing_;
+    try {
+        for (; started != processors(); ++started)
             start(*machines_[started]);
         monitor_.start();
-    } catch (std::system_error const&) {
+    } catch (...) {
         {
             std::lock_guard guard(exit_mutex_);
             still_inside_ -= processors() - started;
@@ -58,10 +71,7 @@ host::host(scheduler& facade, scheduler_options options, first where)
         for (; started != processors(); ++started)
             end_processor();
         end_threads();
-        throw_error(
-            make_error_code(errc::thread_limit),
-            "the system refused a thread for a processor: ask for fewer "
-            "(scheduler_options::processors)");
+        throw;
     }
 }
 

@@ -153,6 +153,7 @@ private:
     void add_processor_with_machine();
     host_machine& add_machine();
     void start(host_machine& who);
+    void start_threads();
     void end_processor() noexcept;
 
     scheduler& facade_;
