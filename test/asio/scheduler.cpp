@@ -24,6 +24,7 @@
 #include <chrono>
 #include <ctime>
 #include <exception>
+#include <future>
 #include <set>
 #include <thread>
 #include <type_traits>
@@ -122,6 +123,34 @@ BOOST_AUTO_TEST_CASE(join_from_its_own_fiber_is_a_deadlock)
 {
     on_scheduler s(2u);
     BOOST_TEST((s.run([&] { return error_of([&] { s->join(); }); }) == spindle::errc::deadlock));
+}
+
+BOOST_AUTO_TEST_CASE(join_from_its_own_handler_is_a_deadlock)
+{
+    for (auto const n : processor_counts) {
+        on_scheduler s(n);
+        std::promise<error_code> said;
+        asio::post(s->next_executor(), [&] { said.set_value(error_of([&] { s->join(); })); });
+        BOOST_TEST((said.get_future().get() == spindle::errc::deadlock));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(join_from_another_schedulers_fiber_waits)
+{
+    on_scheduler s(1u);
+    spindle::scheduler other({.processors = 1});
+    std::atomic<bool> ended{false};
+    spindle::spawn(
+        other,
+        [&] {
+            this_fiber::sleep_for(1ms);
+            ended = true;
+        },
+        asio::detached);
+    BOOST_TEST(s.run([&] {
+        other.join();
+        return ended.load();
+    }));
 }
 
 BOOST_AUTO_TEST_CASE(a_stop_reaches_fibers_of_the_future)

@@ -154,6 +154,7 @@ private:
     host_machine& add_machine();
     void start(host_machine& who);
     void start_threads();
+    bool runs_here() const noexcept;
     void end_processor() noexcept;
 
     scheduler& facade_;
