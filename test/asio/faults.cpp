@@ -232,6 +232,37 @@ BOOST_AUTO_TEST_CASE(memory_refused_for_a_thread_that_blocks_is_an_error_and_not
     });
     BOOST_TEST(e.by_exit(7), e.text);
 }
+
+BOOST_AUTO_TEST_CASE(a_monitor_without_memory_goes_on)
+{
+    std::atomic<int> reports{0};
+    on_scheduler s(
+        {.processors = 1,
+         .preempt_after = 1ms,
+         .shutdown_grace = 30s,
+         .on_hog = [&](spindle::fiber_info const&, auto) {
+             allocations_left = 0; // the monitor's, from now on
+             ++reports;
+         }});
+    // A fiber that hogs until another one has run, which needs the processor.
+    auto const hog = [](std::string name) {
+        std::atomic<bool> hogging{false}, enough{false};
+        auto child = spindle::spawn({.name = std::move(name)}, [&] {
+            hogging = true;
+            while (!enough)
+                std::this_thread::yield();
+        });
+        while (!hogging)
+            this_fiber::yield();
+        enough = true;
+        child.join();
+    };
+    s.run([&] { hog("the first"); });
+    BOOST_TEST(eventually([&] { return reports == 1; }));
+    s.run([&] { hog("the second, whose name does not fit into a small string"); });
+    BOOST_TEST(s->stats().preemptions >= 2u);
+    BOOST_TEST(reports == 1);
+}
 #endif
 
 BOOST_AUTO_TEST_CASE(a_destructor_may_wait_while_its_fiber_unwinds)
