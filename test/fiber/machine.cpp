@@ -361,8 +361,6 @@ BOOST_AUTO_TEST_CASE(detached_fibers_of_a_thread_without_scheduler_end_before_it
     check_nothing_left();
 }
 
-BOOST_AUTO_TEST_SUITE_END()
-
 // Another scheduler's may come to lie where a host's was.
 BOOST_AUTO_TEST_CASE(a_processor_that_was_taken_is_forgotten_with_its_host)
 {
@@ -389,6 +387,8 @@ BOOST_AUTO_TEST_CASE(a_processor_that_was_taken_is_forgotten_with_its_host)
         m->drop();
     }).join();
 }
+
+BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(schedulers)
 
