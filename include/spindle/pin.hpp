@@ -41,7 +41,7 @@ struct fiber_record;
  * point: the fiber waits for its turn.
  *
  * @par Thread Safety
- * For the fiber that made it, on that fiber's stack.
+ * For the fiber that made it, which must destroy it before it ends.
  */
 class pin {
 public:

@@ -121,7 +121,8 @@ public:
      * @par Blocking
      * Blocks the calling thread.
      *
-     * @throws system_error `errc::deadlock` when one of its own fibers calls it.
+     * @throws system_error `errc::deadlock` when one of its own fibers or handlers
+     * calls it.
      */
     SPINDLE_DECL void join();
 

@@ -57,11 +57,12 @@ void blocking_threads::want_thread(std::unique_lock<std::mutex>& guard)
     join_those_that_left(guard);
     if (threads_.size() > under_way_ || threads_.size() >= most_)
         return;
-    auto const at = threads_.emplace(threads_.end());
     try {
-        *at = std::thread([this, at] { work(at); });
+        std::list<std::thread> another(1);
+        auto const at = another.begin();
+        *at = std::thread([this, at] { work(at); }); // it waits for mutex_
+        threads_.splice(threads_.end(), another);
     } catch (std::system_error const&) {
-        threads_.erase(at);
         if (threads_.empty())
             throw_error(
                 make_error_code(errc::thread_limit),

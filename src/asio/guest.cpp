@@ -128,6 +128,7 @@ void guest::serve(boost::asio::io_context& io)
 
 guest::~guest()
 {
+    await_callers();
     if (live() != 0) {
         std::fprintf(
             stderr,
@@ -356,6 +357,7 @@ void guest::shutdown() noexcept
 {
     threads_for_blocking().wait(); // their fibers are ready then
     closing_.store(true, std::memory_order_seq_cst);
+    await_callers(); // I4
     set_stopping();
     running_all_ = true; // a stopper is inside the fiber's hook: nothing may run above it
     request_stop_all(*this); // those in operations of Asio's come when that drops them

@@ -44,13 +44,26 @@ host::host(scheduler& facade, scheduler_options options, first where)
         who.is = host_machine::working;
         who.given = p.get();
     }
-    unsigned started = 0;
+    first_is_missing_ = where == first::on_caller;
     try {
-        first_is_missing_ = where == first::on_caller;
-        for (started = first_is_missing_; started != processors(); ++started)
+        start_threads();
+    } catch (std::system_error const&) {
+        throw_error(
+            make_error_code(errc::thread_limit),
+            "the system refused a thread for a processor: ask for fewer "
+            "(scheduler_options::processors)");
+    }
+}
+
+// All or none.
+void host::start_threads()
+{
+    unsigned started = first_is_missing_;
+    try {
+        for (; started != processors(); ++started)
             start(*machines_[started]);
         monitor_.start();
-    } catch (std::system_error const&) {
+    } catch (...) {
         {
             std::lock_guard guard(exit_mutex_);
             still_inside_ -= processors() - started;
@@ -58,10 +71,7 @@ host::host(scheduler& facade, scheduler_options options, first where)
         for (; started != processors(); ++started)
             end_processor();
         end_threads();
-        throw_error(
-            make_error_code(errc::thread_limit),
-            "the system refused a thread for a processor: ask for fewer "
-            "(scheduler_options::processors)");
+        throw;
     }
 }
 
@@ -100,6 +110,7 @@ host::~host()
     auto const grace = options_.shutdown_grace;
     await_end(grace == grace.max() ? time_point::max() : now() + grace);
     end_threads();
+    await_callers();
 }
 
 void host::run_first() noexcept
@@ -151,20 +162,29 @@ void host::stop() noexcept
 
 void host::join()
 {
-    if (auto* const g = current_fiber(); g && g->scheduler() == this)
+    if (auto* const g = current_fiber(); runs_here() || (g && g->scheduler() == this))
         throw_error(
             make_error_code(errc::deadlock),
-            "a fiber cannot wait for the end of its own scheduler: call join() from outside");
+            "neither a fiber nor a handler can wait for the end of its own scheduler: call join() "
+            "from outside");
     // A fiber posts its completion before it ends, and an io_context keeps the
     // order: what lies before these is delivered when they are.
     do {
         await_end(time_point::max());
         auto const n = processor_count();
-        std::latch behind(static_cast<std::ptrdiff_t>(n));
+        auto const behind // shared: a post may throw, and others lie there then
+            = std::make_shared<std::latch>(static_cast<std::ptrdiff_t>(n));
         for (unsigned i = 0; i != n; ++i)
-            boost::asio::post(processor_at(i).io, [&] { behind.count_down(); });
-        behind.wait();
+            boost::asio::post(processor_at(i).io, [behind] { behind->count_down(); });
+        behind->wait();
     } while (live() != 0);
+}
+
+// On a thread of ours, whatever it runs: a processor waits until that is over.
+bool host::runs_here() const noexcept
+{
+    auto* const m = machine::current();
+    return m && m->is_hired() && &static_cast<host_machine*>(m->waiter())->host_ == this;
 }
 
 void host::leave() noexcept

@@ -11,6 +11,8 @@
 #include <spindle/detail/asio/host.hpp>
 #include <spindle/detail/sched/monitor_policy.hpp>
 
+#include <new>
+
 #if defined(__linux__)
 #include <sys/prctl.h>
 #endif
@@ -72,10 +74,20 @@ void host_monitor::hurry([[maybe_unused]] bool on) noexcept
 void host_monitor::report(hog_list const& hogs) noexcept
 {
     auto const& f = host_.options().on_hog;
-    for (auto const& h : hogs)
-        if (reported_.insert(h.spawn_site).second && f)
-            f({h.name, h.spawn_site ? describe_site(h.spawn_site) : "an asynchronous operation"},
-              h.ran);
+    if (!f)
+        return;
+    for (auto const& h : hogs) {
+        fiber_info info;
+        try {
+            if (!reported_.insert(h.spawn_site).second)
+                continue;
+            info = {h.name,
+                    h.spawn_site ? describe_site(h.spawn_site) : "an asynchronous operation"};
+        } catch (std::bad_alloc const&) {
+            continue; // no memory for a report
+        }
+        f(info, h.ran);
+    }
 }
 
 } // namespace spindle::detail

@@ -20,6 +20,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -28,8 +29,16 @@ namespace spindle::detail {
 
 namespace {
 
-// After the system has refused a thread.
+// After the system has refused a thread, or memory.
 constexpr auto refused_time = std::chrono::milliseconds(1);
+
+// Empty: there is no memory for it.
+std::string name_of(fiber_record const* g) noexcept
+try {
+    return g ? display_name(*g) : "a completion handler";
+} catch (std::bad_alloc const&) {
+    return {};
+}
 
 } // namespace
 
@@ -124,7 +133,15 @@ duration host::look_round(
 {
     using verdict = monitor_policy::verdict;
     std::unique_lock moves(moves_);
-    for (unsigned i = 0; i != processor_count(); ++i) {
+    auto const n = processor_count();
+    try {
+        hogs.reserve(n); // in the midst of a retake nothing may fail
+        to_wake.reserve(n);
+        policy.expect(n);
+    } catch (std::bad_alloc const&) {
+        return refused_time;
+    }
+    for (unsigned i = 0; i != n; ++i) {
         auto* const p = &processor_at(i);
         auto const at = now();
         auto const seen = look_at(*p, at);
@@ -182,8 +199,7 @@ bool host::retake(
     }
     if (hogs) {
         auto const* const g = m->examined_fiber();
-        hogs->push_back(
-            {g ? display_name(*g) : "a completion handler", g ? g->spawn_site : nullptr, {}});
+        hogs->push_back({name_of(g), g ? g->spawn_site : nullptr, {}}); // reserved
     }
     auto const in_asio = std::exchange(p.in_asio_, false);
     if (in_asio)
@@ -193,7 +209,7 @@ bool host::retake(
     if (in_asio)
         p.io.stop(); // the machine comes back after the present handler
     give(p, *spare);
-    to_wake.push_back(spare);
+    to_wake.push_back(spare); // reserved
     return true;
 }
 

@@ -9,7 +9,9 @@
 #include <spindle/pin.hpp>
 
 #include <spindle/detail/asio/host.hpp>
+#include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/park.hpp>
 #include <spindle/error.hpp>
 
 #include <boost/system/errc.hpp>
@@ -32,8 +34,11 @@ pin::pin()
 
 pin::~pin()
 {
-    if (fiber_)
-        static_cast<detail::host&>(*detail::asio_core_of(*fiber_)).unpin(*fiber_);
+    if (!fiber_)
+        return;
+    if (detail::current_fiber() != fiber_)
+        detail::fatal("a spindle::pin must be destroyed by the fiber that made it");
+    static_cast<detail::host&>(*detail::asio_core_of(*fiber_)).unpin(*fiber_);
 }
 
 } // namespace spindle

@@ -8,6 +8,7 @@
 
 #include <spindle/detail/fiber/fiber_pool.hpp>
 
+#include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/base/spin_lock.hpp>
 #include <spindle/detail/fiber/boost_access.hpp>
 #include <spindle/detail/fiber/machine.hpp>
@@ -142,6 +143,8 @@ void end_task(fiber_record& g)
     auto& home = *g.scheduler();
     end_fiber_specific_data(*g.ctx());
     leave_scopes(g);
+    if (g.pinned) [[unlikely]]
+        fatal("a fiber must destroy the spindle::pin that it made before it ends");
     end_life(g);
     auto* const bound = std::exchange(g.bound, nullptr);
     g.invoke = nullptr;

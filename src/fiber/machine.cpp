@@ -136,6 +136,7 @@ void machine::move_in() noexcept
 void machine::move_out() noexcept
 {
     hired_ = false;
+    retaken_ = nullptr; // it goes with its host
     main_is_outside_ = true;
     tenure_.leave();
 }
@@ -266,8 +267,10 @@ void machine::notify() noexcept
 
 machine::context* machine::choose() noexcept
 {
-    if (forced_ != nullptr)
-        return std::exchange(forced_, nullptr);
+    if (forced_ != nullptr) {
+        record_ = std::exchange(forced_, nullptr);
+        return record_->ctx();
+    }
 
     auto const in_dispatcher = current_ == dispatcher_;
     switch (dispatcher_turn_) {
@@ -432,8 +435,7 @@ unsigned machine::run(
     slices_ = slices - 1;
     may_go_on_ = may_go_on;
     permission_argument_ = argument;
-    forced_ = g.ctx();
-    record_ = &g;
+    forced_ = &g; // record_ inside: main may be outside, and examined
     driving_ = true;
     scheduler_->yield(main_);
     driving_ = false;

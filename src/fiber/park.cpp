@@ -96,6 +96,20 @@ void rest(fiber_record& self, commit_function commit) noexcept
 
 namespace {
 
+// A bound fiber. One of the scheduler's own threads need not count itself: the
+// scheduler joins it.
+void post_slice(fiber_record& g) noexcept
+{
+    auto& home = *g.scheduler();
+    auto* const m = machine::current();
+    if (m && m->is_hired() && m->home() == &home) {
+        g.bound->post_slice(g);
+        return;
+    }
+    core::caller const here(home);
+    g.bound->post_slice(g);
+}
+
 // Inside, by a thread that holds `p` or nothing. A free fiber.
 void ready_inside(processor* p, fiber_record& g, lane where) noexcept
 {
@@ -117,7 +131,7 @@ void ready(fiber_record& g, lane where) noexcept
 {
     g.state.store(fiber_state::runnable, std::memory_order_relaxed);
     if (g.bound) {
-        g.bound->post_slice(g);
+        post_slice(g);
         return;
     }
     visit const inside;
@@ -139,7 +153,7 @@ void ready_new(fiber_record& g) noexcept
             return;
         }
     }
-    g.bound->post_slice(g);
+    post_slice(g);
 }
 
 bool worth_spinning() noexcept

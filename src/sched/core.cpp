@@ -8,10 +8,17 @@
 
 #include <spindle/detail/sched/core.hpp>
 
+#include <spindle/detail/base/cpu_relax.hpp>
+
 #include <algorithm>
 #include <array>
 
 namespace spindle::detail {
+
+void core::await_callers() const noexcept
+{
+    spin_while([&] { return callers_.load(std::memory_order_seq_cst) != 0; }); // C
+}
 
 bool core::add(processor& p) noexcept
 {

@@ -39,8 +39,6 @@ monitor_policy::monitor_policy(
 
 monitor_policy::verdict monitor_policy::judge(unsigned id, look const& l, time_point at)
 {
-    if (memory_.size() <= id)
-        memory_.resize(id + 1);
     auto& m = memory_[id];
     auto const& was = m.last;
     auto const same = l.is == was.is && l.slices == was.slices && l.rounds == was.rounds

@@ -8,6 +8,8 @@
 
 #define BOOST_TEST_MODULE asio.faults
 #include <spindle/asio/use_fiber.hpp>
+#include <spindle/blocking.hpp>
+#include <spindle/detail/base/scope_exit.hpp>
 #include <spindle/detail/stack/pool.hpp>
 #include <spindle/go.hpp>
 #include <spindle/run.hpp>
@@ -16,6 +18,7 @@
 #include <spindle/sync/wait_group.hpp>
 #include <spindle/this_fiber.hpp>
 
+#include <support/allocations.hpp>
 #include <support/asio_fixture.hpp>
 #include <support/child.hpp>
 
@@ -32,8 +35,11 @@
 #include <cstdio>
 #include <ctime>
 #include <exception>
+#include <new>
 #include <stdexcept>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -178,6 +184,84 @@ BOOST_AUTO_TEST_CASE(a_refused_thread_is_an_error_and_nothing_else)
         ::_exit(ec == spindle::errc::thread_limit && after == 42 ? 7 : 1);
     });
     BOOST_TEST(e.by_exit(7), e.text);
+}
+#endif
+
+#if !defined(SPINDLE_TEST_SANITIZED) // they allocate by themselves
+BOOST_AUTO_TEST_CASE(memory_refused_while_a_scheduler_starts_leaves_nothing)
+{
+    auto const start = [](std::size_t allowed) {
+        allocations_left = allowed;
+        spindle::detail::scope_exit const back([] { allocations_left = unlimited; });
+        try {
+            spindle::scheduler const s({.processors = 3});
+        } catch (std::bad_alloc const&) {
+            return false;
+        }
+        return true;
+    };
+    std::size_t refused = 0;
+    while (!start(refused))
+        ++refused;
+    BOOST_TEST(refused > 3u);
+    check_nothing_left();
+}
+
+BOOST_AUTO_TEST_CASE(memory_refused_for_a_thread_that_blocks_is_an_error_and_nothing_else)
+{
+    auto const e = in_child([] {
+        asio::io_context ioc;
+        int refused = 0, called = 0;
+        spindle::spawn(
+            ioc,
+            [&] {
+                for (std::size_t const allowed : {0, 1}) {
+                    allocations_left = allowed;
+                    try {
+                        spindle::blocking([&] { ++called; });
+                    } catch (std::bad_alloc const&) {
+                        ++refused;
+                    }
+                    allocations_left = unlimited;
+                }
+                spindle::blocking([&] { ++called; });
+            },
+            asio::detached);
+        ioc.run();
+        ::_exit(refused == 2 && called == 1 ? 7 : 1);
+    });
+    BOOST_TEST(e.by_exit(7), e.text);
+}
+
+BOOST_AUTO_TEST_CASE(a_monitor_without_memory_goes_on)
+{
+    std::atomic<int> reports{0};
+    on_scheduler s(
+        {.processors = 1,
+         .preempt_after = 1ms,
+         .shutdown_grace = 30s,
+         .on_hog = [&](spindle::fiber_info const&, auto) {
+             allocations_left = 0; // the monitor's, from now on
+             ++reports;
+         }});
+    // A fiber that hogs until another one has run, which needs the processor.
+    auto const hog = [](std::string name) {
+        std::atomic<bool> hogging{false}, enough{false};
+        auto child = spindle::spawn({.name = std::move(name)}, [&] {
+            hogging = true;
+            while (!enough)
+                std::this_thread::yield();
+        });
+        while (!hogging)
+            this_fiber::yield();
+        enough = true;
+        child.join();
+    };
+    s.run([&] { hog("the first"); });
+    BOOST_TEST(eventually([&] { return reports == 1; }));
+    s.run([&] { hog("the second, whose name does not fit into a small string"); });
+    BOOST_TEST(s->stats().preemptions >= 2u);
+    BOOST_TEST(reports == 1);
 }
 #endif
 

@@ -247,6 +247,26 @@ BOOST_AUTO_TEST_CASE(stop_and_restart_on_several_threads_lose_nothing)
     });
 }
 
+// What the monitor looked at then is not touched before the thread has noticed: TSan.
+BOOST_AUTO_TEST_CASE(a_handler_of_a_host_runs_fibers_here_although_its_processor_has_gone)
+{
+    on_scheduler s({.processors = 1, .preempt_after = 1ms, .shutdown_grace = 30s});
+    asio::io_context ioc;
+    bool ran = false;
+    spindle::spawn(ioc, [&] { ran = true; }, asio::detached);
+    std::promise<void> done;
+    std::atomic<bool> gone{false};
+    asio::post(s->get_executor(), [&] {
+        spindle::spawn(*s, [&] { gone.store(true, std::memory_order_relaxed); }, asio::detached);
+        while (!gone.load(std::memory_order_relaxed))
+            std::this_thread::yield();
+        ioc.run();
+        done.set_value();
+    });
+    done.get_future().wait();
+    BOOST_TEST(ran);
+}
+
 // --- outstanding work -------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(run_returns_when_the_last_completion_was_delivered_and_not_earlier)

@@ -18,6 +18,7 @@
 #include <spindle/this_fiber.hpp>
 
 #include <support/asio_fixture.hpp>
+#include <support/child.hpp>
 #include <support/hop.hpp>
 
 #include <boost/asio/detached.hpp>
@@ -129,6 +130,29 @@ BOOST_AUTO_TEST_CASE(a_stop_reaches_it)
         BOOST_TEST((error_of([&] { child.join(); }) == aborted));
     });
 }
+
+#if !defined(SPINDLE_TSAN) // starts no threads in a child
+BOOST_AUTO_TEST_CASE(its_fiber_must_not_end_before_it)
+{
+    auto const e = in_child([] { spindle::run([] { (void)new spindle::pin; }, {.processors = 1}); });
+    BOOST_TEST(e.by_signal(SIGABRT));
+    BOOST_TEST(e.says("a fiber must destroy the spindle::pin"), e.text);
+}
+
+BOOST_AUTO_TEST_CASE(nobody_but_its_fiber_destroys_it)
+{
+    auto const e = in_child([] {
+        spindle::run(
+            [] {
+                auto* const here = new spindle::pin;
+                spindle::spawn([=] { delete here; }).join();
+            },
+            {.processors = 1});
+    });
+    BOOST_TEST(e.by_signal(SIGABRT));
+    BOOST_TEST(e.says("by the fiber that made it"), e.text);
+}
+#endif
 
 BOOST_AUTO_TEST_CASE(where_threads_are_not_ours_it_is_refused)
 {

@@ -24,6 +24,7 @@
 #include <chrono>
 #include <ctime>
 #include <exception>
+#include <future>
 #include <set>
 #include <thread>
 #include <type_traits>
@@ -124,6 +125,34 @@ BOOST_AUTO_TEST_CASE(join_from_its_own_fiber_is_a_deadlock)
     BOOST_TEST((s.run([&] { return error_of([&] { s->join(); }); }) == spindle::errc::deadlock));
 }
 
+BOOST_AUTO_TEST_CASE(join_from_its_own_handler_is_a_deadlock)
+{
+    for (auto const n : processor_counts) {
+        on_scheduler s(n);
+        std::promise<error_code> said;
+        asio::post(s->next_executor(), [&] { said.set_value(error_of([&] { s->join(); })); });
+        BOOST_TEST((said.get_future().get() == spindle::errc::deadlock));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(join_from_another_schedulers_fiber_waits)
+{
+    on_scheduler s(1u);
+    spindle::scheduler other({.processors = 1});
+    std::atomic<bool> ended{false};
+    spindle::spawn(
+        other,
+        [&] {
+            this_fiber::sleep_for(1ms);
+            ended = true;
+        },
+        asio::detached);
+    BOOST_TEST(s.run([&] {
+        other.join();
+        return ended.load();
+    }));
+}
+
 BOOST_AUTO_TEST_CASE(a_stop_reaches_fibers_of_the_future)
 {
     on_scheduler s(2u);
@@ -154,6 +183,23 @@ BOOST_AUTO_TEST_CASE(its_destructor_stops_and_waits)
                 asio::detached);
     }
     BOOST_TEST(ended == 100);
+    check_nothing_left();
+}
+
+// It may be in the midst of waking a processor then; a sanitizer sees that.
+BOOST_AUTO_TEST_CASE(its_destructor_waits_for_whoever_woke_the_last_fiber)
+{
+    for (std::size_t round = 0; round != scaled(200); ++round) {
+        spindle::wait_group group(1);
+        std::thread waker;
+        {
+            spindle::scheduler s({.processors = 1 + static_cast<unsigned>(round % 2)});
+            spindle::spawn(s, [&] { group.wait(); }, asio::detached);
+            waker = std::thread([&] { group.done(); });
+            s.join();
+        }
+        waker.join();
+    }
     check_nothing_left();
 }
 

@@ -361,6 +361,33 @@ BOOST_AUTO_TEST_CASE(detached_fibers_of_a_thread_without_scheduler_end_before_it
     check_nothing_left();
 }
 
+// Another scheduler's may come to lie where a host's was.
+BOOST_AUTO_TEST_CASE(a_processor_that_was_taken_is_forgotten_with_its_host)
+{
+    struct silent final : core {
+        void wake_one() noexcept override {}
+    } home;
+    processor p(home, 0);
+    std::thread([&] {
+        auto* const m = machine::ensure();
+        BOOST_TEST_REQUIRE(m);
+        m->move_in();
+        m->hold(p);
+        {
+            machine::excursion const out(*m);
+            BOOST_TEST_REQUIRE(m->right().try_examine());
+            m->right().take();
+        }
+        BOOST_TEST(!m->held());
+        m->take_back(p);
+        BOOST_TEST(!m->held());
+        m->move_out();
+        m->take_back(p);
+        BOOST_TEST(m->held() == &p);
+        m->drop();
+    }).join();
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(schedulers)

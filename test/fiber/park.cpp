@@ -11,7 +11,9 @@
 
 #include <support/fixture.hpp>
 #include <support/hop.hpp>
+#include <support/straggler.hpp>
 
+#include <spindle/detail/fiber/fiber_pool.hpp>
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/detail/fiber/waiter.hpp>
 #include <spindle/go.hpp>
@@ -238,6 +240,54 @@ BOOST_AUTO_TEST_CASE(a_fiber_of_another_scheduler_sends_it_home)
 }
 
 BOOST_AUTO_TEST_SUITE_END()
+
+namespace {
+
+// On the threads of a scheduler. The plain thread that has a slice posted is slow.
+class slow_poster final : public slice_poster {
+public:
+    slow_poster(spindle::scheduler& s, straggler& waker) : scheduler_(s), waker_(waker) {}
+
+    void post_slice(fiber_record& g) noexcept override
+    {
+        auto const slow = machine::current() ? nullptr : &waker_;
+        boost::asio::post(scheduler_.get_executor(), [&g] { (void)machine::current()->run(g, 1); });
+        if (slow) // and this is gone
+            slow->linger();
+    }
+    slice_poster* clone() const override { return nullptr; }
+
+private:
+    spindle::scheduler& scheduler_;
+    straggler& waker_;
+};
+
+} // namespace
+
+// The fiber may end, and its scheduler with it, before who has woken it is out.
+BOOST_AUTO_TEST_CASE(a_plain_thread_keeps_the_scheduler_until_it_is_out)
+{
+    straggler slow;
+    seat place;
+    std::thread waker;
+    {
+        spindle::scheduler s({.processors = 1});
+        spindle::spawn(
+            s,
+            [&] {
+                auto& g = acquire_fiber(nullptr, 64 * 1024);
+                set_task(g, [&]() noexcept { place.wait(); });
+                start_fiber(g, core_of(s), new slow_poster(s, slow));
+            },
+            boost::asio::detached);
+        waker = std::thread([&] { ready(place.next()); });
+        while (!slow.inside())
+            std::this_thread::yield();
+        s.join();
+    }
+    BOOST_TEST(!slow.overtaken_by(waker));
+    check_nothing_left();
+}
 
 BOOST_AUTO_TEST_SUITE(turns)
 

@@ -1,7 +1,7 @@
 //
 // support/allocations.hpp
 // ~~~~~~~~~~~~~~~~~~~~~~~
-// Counts what a program allocates. For one source of it.
+// Counts what a program allocates, and refuses it. For one source of it.
 //
 // Distributed under the Boost Software License, Version 1.0.
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
@@ -23,9 +23,17 @@ namespace spindle_test {
 
 inline std::atomic<std::size_t> allocations{0};
 
+// The calling thread is refused what goes beyond.
+inline constexpr std::size_t unlimited = ~std::size_t{0};
+inline thread_local constinit std::size_t allocations_left = unlimited;
+
 inline void* counted_allocation(std::size_t n)
 {
     allocations.fetch_add(1, std::memory_order_relaxed);
+    if (allocations_left == 0)
+        throw std::bad_alloc();
+    if (allocations_left != unlimited)
+        --allocations_left;
     if (auto* const p = std::malloc(n))
         return p;
     throw std::bad_alloc();

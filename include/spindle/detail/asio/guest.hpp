@@ -91,6 +91,7 @@ private:
 //   I1  While something is runnable, a drain is posted or running.
 //   I2  At most one drain is posted and unanswered.
 //   I3  There are as many processors as drains were ever seen at once.
+//   I4  Once the context is being destroyed nothing is posted to it.
 //
 // Why it is correct
 //
@@ -103,6 +104,9 @@ private:
 //   A drain whose io_context is being run on a fiber's stack can do nothing there.
 //   It comes again by a timer, to whichever thread then runs the io_context: if
 //   it posted itself, poll() would never return.
+//
+//   I4: a caller counts itself (sched/core.hpp), then looks at closing_; shutdown()
+//   sets that, then waits until nobody is counted (seq_cst, all four).
 //
 // Not done, and why
 //

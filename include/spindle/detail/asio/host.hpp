@@ -153,6 +153,8 @@ private:
     void add_processor_with_machine();
     host_machine& add_machine();
     void start(host_machine& who);
+    void start_threads();
+    bool runs_here() const noexcept;
     void end_processor() noexcept;
 
     scheduler& facade_;

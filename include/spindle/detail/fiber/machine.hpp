@@ -311,7 +311,7 @@ private:
     bool polled_ = false;              // the dispatcher has polled in this turn
     bool driving_ = false;             // main has left by run() or dispatch()
     enum class turn : unsigned char { none, asked, given, done } dispatcher_turn_ = turn::none;
-    context* forced_ = nullptr;
+    fiber_record* forced_ = nullptr;   // who is next, whatever is queued
     permission may_go_on_ = nullptr;
     void* permission_argument_ = nullptr;
     exception_state* thread_state_;    // the runtime's own

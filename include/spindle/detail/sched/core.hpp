@@ -28,6 +28,7 @@ namespace spindle::detail {
 //   global_      any thread
 //   table_       slots are filled once, before count_ says so; never emptied
 //   live_        any thread
+//   callers_     any thread; who destroys the scheduler waits for it
 //   processors   put_next, put_tail, pick and steal: the one that holds `p`
 //
 // Invariants
@@ -37,9 +38,23 @@ namespace spindle::detail {
 //       its processor goes on picking.
 //   I2  A machine that gives a processor up leaves its queue and lane empty,
 //       or keeps running it.
+//   I3  A thread that the scheduler does not join is a caller for as long as it
+//       makes one of the scheduler's fibers run.
 //
-// Not done, and why: a list of all processors under a lock. Thieves walk the
-// table on each search; a table that only grows needs no lock to be read.
+// Why it is correct
+//
+//   C   What was published may run, end, and have been the last thing that kept
+//       the scheduler, while whoever published it is still on the way to wake_one().
+//       That thread has counted itself before, and whoever finds that no fiber is
+//       alive has seen it do so. It counts itself out with release, and as the last
+//       thing; who waits for that acquires.
+//
+// Not done, and why
+//
+//   A list of all processors under a lock: thieves walk the table on each search;
+//   a table that only grows needs no lock to be read.
+//
+// Evidence: test/sched/core.cpp
 class SPINDLE_DECL core {
 public:
     static constexpr unsigned max_processors = 1024;
@@ -76,9 +91,25 @@ public:
         });
     }
 
+    // A thread on its way in (I3). From before the fiber can run.
+    class caller {
+    public:
+        explicit caller(core& c) noexcept : core_(c)
+        {
+            c.callers_.fetch_add(1, std::memory_order_seq_cst); // against guest::closing_
+        }
+        caller(caller const&) = delete;
+        caller& operator=(caller const&) = delete;
+        ~caller() { core_.callers_.fetch_sub(1, std::memory_order_release); } // C
+
+    private:
+        core& core_;
+    };
+
     // Any thread.
     void submit(runnable& r) noexcept
     {
+        caller const here(*this);
         global_.push(r);
         wake_one();
     }
@@ -136,6 +167,9 @@ protected:
     // and runs it.
     void set_alone(bool on) noexcept { alone_.store(on, std::memory_order_relaxed); }
 
+    // Who destroys it, before anything goes that a caller may touch.
+    void await_callers() const noexcept;
+
     // One thread at a time. Fills the next slot of the table; false: it is full.
     bool add(processor& p) noexcept;
 
@@ -157,6 +191,7 @@ private:
     atomic<unsigned> count_{0};
     atomic<processor*> table_[max_processors] = {};
     alignas(cache_line_size) atomic<std::size_t> live_{0};
+    alignas(cache_line_size) atomic<std::size_t> callers_{0};
     alignas(cache_line_size) atomic<bool> stopping_{false};
     atomic<std::uint64_t> spawned_{0};
     atomic<std::uint64_t> finished_{0};

@@ -52,6 +52,13 @@ public:
     SPINDLE_DECL monitor_policy(
         duration handoff_after, duration preempt_after, unsigned processors = 1);
 
+    // There are so many by now. Throws std::bad_alloc.
+    void expect(unsigned processors)
+    {
+        if (memory_.size() < processors)
+            memory_.resize(processors);
+    }
+
     // Once for each processor, between two calls of pause().
     SPINDLE_DECL verdict judge(unsigned id, look const& l, time_point at);
 
