@@ -21,13 +21,17 @@
 #include <support/hop.hpp>
 
 #include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/fiber/future.hpp>
 #include <boost/fiber/operations.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <thread>
+#include <utility>
 
 using namespace spindle_test;
 using namespace std::chrono_literals;

@@ -13,8 +13,10 @@
 #include <spindle/this_fiber.hpp>
 
 #include <support/child.hpp>
+#include <support/cpu_time.hpp>
 #include <support/fixture.hpp>
 
+#include <boost/asio/post.hpp>
 #include <boost/fiber/fiber.hpp>
 #include <boost/test/unit_test.hpp>
 

@@ -8,6 +8,8 @@
 
 #define BOOST_TEST_MODULE asio.scheduler
 #include <spindle/asio/use_fiber.hpp>
+#include <spindle/blocking.hpp>
+#include <spindle/go.hpp>
 #include <spindle/scheduler.hpp>
 #include <spindle/spawn.hpp>
 #include <spindle/sync/wait_group.hpp>
@@ -15,6 +17,7 @@
 
 #include <support/asio_fixture.hpp>
 #include <support/child.hpp>
+#include <support/cpu_time.hpp>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -22,8 +25,8 @@
 
 #include <atomic>
 #include <chrono>
-#include <ctime>
 #include <exception>
+#include <future>
 #include <set>
 #include <thread>
 #include <type_traits>
@@ -176,14 +179,7 @@ BOOST_AUTO_TEST_CASE(idle_threads_use_no_cpu)
     for (auto const n : processor_counts) {
         on_scheduler s(n);
         s.run([] { this_fiber::sleep_for(1ms); });
-        auto const cpu = [] {
-            timespec t;
-            ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-            return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
-        };
-        auto const before = cpu();
-        std::this_thread::sleep_for(250ms);
-        BOOST_TEST((cpu() - before < 25ms));
+        BOOST_TEST((cpu_time_during(250ms) < 25ms));
     }
 }
 
