@@ -40,6 +40,7 @@ host_processor* host::next_for(host_machine& who) noexcept
         if (who.pinned_) {
             moves.unlock();
             who.run_pinned();
+            since = now();
             moves.lock();
         }
         if (who.given) {
@@ -59,8 +60,7 @@ host_processor* host::next_for(host_machine& who) noexcept
             who.is = host_machine::gone;
             who.leaves_ = true;
             --threads_;
-            std::lock_guard guard(exit_mutex_);
-            --still_inside_; // others are there: the processors' machines
+            one_less_inside(); // perhaps the last one
             return nullptr;
         }
         if (who.is != host_machine::resting)
@@ -246,9 +246,7 @@ host_machine* host::reserve(std::unique_lock<std::mutex>& moves, bool by_monitor
     if (who) {
         who->is = host_machine::gone;
         --threads_;
-        std::lock_guard guard(exit_mutex_);
-        if (--still_inside_ == 0)
-            exit_.notify_all();
+        one_less_inside();
     }
     return nullptr;
 }

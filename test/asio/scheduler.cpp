@@ -160,6 +160,27 @@ BOOST_AUTO_TEST_CASE(its_destructor_stops_and_waits)
     check_nothing_left();
 }
 
+// Its destructor finds no fiber, and waits for the handler.
+BOOST_AUTO_TEST_CASE(a_late_handler_may_start_fibers_that_block)
+{
+    for (auto const n : processor_counts) {
+        std::promise<void> promise;
+        auto future = promise.get_future();
+        std::atomic<bool> begun{false};
+        {
+            spindle::scheduler s({.processors = n});
+            asio::post(s.get_executor(), [&] {
+                begun = true;
+                std::this_thread::sleep_for(20ms);
+                spindle::go([&] { promise.set_value(); });
+                spindle::go([&] { spindle::blocking([&] { future.wait(); }); }); // runs first
+            });
+            BOOST_TEST(eventually([&] { return begun.load(); }));
+        }
+    }
+    check_nothing_left();
+}
+
 #if !defined(SPINDLE_TSAN) // starts no threads in a child
 BOOST_AUTO_TEST_CASE(a_fiber_that_never_leaves_is_named_when_the_grace_is_over)
 {

@@ -246,6 +246,35 @@ BOOST_AUTO_TEST_CASE(retired_ones_use_no_cpu)
     BOOST_TEST((cpu_time_during(100ms) < 10ms));
 }
 
+// A retired processor waits for it, and sleeps in its io_context: somebody must call.
+BOOST_AUTO_TEST_CASE(a_late_fiber_that_ends_last_ends_the_scheduler)
+{
+    std::atomic<bool> waits{false}, born{false}, left{false};
+    {
+        spindle::scheduler s({.processors = 2});
+        auto const first = s.next_executor(), second = s.next_executor();
+        s.set_processors(1);
+        asio::post(second, [&] {
+            waits = true;
+            while (!born)
+                std::this_thread::yield();
+            left = true;
+        });
+        BOOST_TEST(eventually([&] { return waits.load(); }));
+        asio::post(first, [&] {
+            std::this_thread::sleep_for(20ms); // in the destructor nobody is alive
+            spindle::go([&] {
+                born = true;
+                while (!left)
+                    std::this_thread::yield();
+                std::this_thread::sleep_for(5ms);
+            });
+        });
+    }
+    BOOST_TEST(left);
+    check_nothing_left();
+}
+
 BOOST_AUTO_TEST_CASE(numbers_out_of_bounds_are_refused)
 {
     // The rescue of a hog would take one of the threads.

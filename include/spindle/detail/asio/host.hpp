@@ -127,6 +127,8 @@ private:
     bool leaving() const noexcept { return leaving_.load(std::memory_order_seq_cst); }
     void leave() noexcept;
     void end_threads() noexcept;
+    void one_less_inside() noexcept;
+    void await_nobody_inside() noexcept;
     void meet_before_exit() noexcept;
 
     // A machine's, with nothing held.
