@@ -95,7 +95,7 @@ host_processor::turn_in_asio::~turn_in_asio()
 void host_processor::loop(machine& m)
 {
     for (bool last_turn = false;;) {
-        if (host_.leaving() && host_.live() == 0 && !away_.load(std::memory_order_acquire)) {
+        if (may_end()) {
             // Completions that were posted before the last fiber ended have their
             // turn; what those start has its own, and there it ends.
             if (!std::exchange(last_turn, true)) {
@@ -158,6 +158,12 @@ void host_processor::loop(machine& m)
     }
 }
 
+// Whoever ends the last fiber then calls all that sleep (host::on_last()).
+bool host_processor::may_end() const noexcept
+{
+    return host_.leaving() && host_.live() == 0 && !away_.load(std::memory_order_seq_cst);
+}
+
 // The global queue first: this is each 61st pick, or there is nothing here.
 runnable* host_processor::find() noexcept
 {
@@ -205,8 +211,7 @@ void host_processor::sleep(machine& m)
     m.right().watch(true);
     // One more look, now that whoever submits sees us: not only the last
     // searcher does it, since this processor may be the only one.
-    auto const stays = !host_.leaving() || away_.load(std::memory_order_acquire);
-    if (stays && !host_.has_work_hint() && !m.notified()
+    if (!may_end() && !host_.has_work_hint() && !m.notified()
         && !retired_.load(std::memory_order_seq_cst)) {
         stats.idles.add();
         block(m, deadline);
@@ -278,8 +283,7 @@ void host_processor::retire(machine& m)
     host_.idle_.expel();
     runs_none_.store(true, std::memory_order_seq_cst);
     host_.wake_one(); // also for those that saw it search
-    while (retired_.load(std::memory_order_seq_cst)
-           && !(host_.leaving() && host_.live() == 0)) {
+    while (retired_.load(std::memory_order_seq_cst) && !may_end()) {
         sleepers_.expire(now());
         auto deadline = time_point::max();
         if (m.take_notified() || m.has_stock_fibers())

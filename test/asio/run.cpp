@@ -125,6 +125,23 @@ BOOST_AUTO_TEST_CASE(a_function_that_cannot_be_copied_in_leaves_nothing_behind)
     spindle_test::check_nothing_left();
 }
 
+// The grace is for fibers, and there are none.
+BOOST_AUTO_TEST_CASE(a_handler_may_outlast_the_grace)
+{
+    for (auto const preempt_after : {1h + 0ms, 1ms}) { // its processor stays, or goes
+        std::chrono::nanoseconds used{};
+        spindle::run(
+            [&] {
+                boost::asio::post(spindle::this_fiber::get_executor(), [&] {
+                    used = spindle_test::cpu_time_during(100ms);
+                });
+            },
+            {.processors = 1, .preempt_after = preempt_after, .shutdown_grace = 10ms});
+        BOOST_TEST((used < 50ms));
+    }
+    spindle_test::check_nothing_left();
+}
+
 #if !defined(SPINDLE_TEST_SANITIZED) // the child starts threads
 BOOST_AUTO_TEST_CASE(a_fiber_that_does_not_leave_is_named_when_the_grace_is_over)
 {

@@ -246,6 +246,32 @@ BOOST_AUTO_TEST_CASE(retired_ones_use_no_cpu)
     BOOST_TEST((cpu_time_during(100ms) < 10ms));
 }
 
+// Its loop cannot end before that handler does.
+BOOST_AUTO_TEST_CASE(at_the_end_a_handler_there_costs_nothing)
+{
+    std::chrono::nanoseconds used{};
+    spindle::run(
+        [&] {
+            auto& s = this_fiber::get_scheduler();
+            (void)s.next_executor();
+            auto const second = s.next_executor();
+            std::atomic<bool> taken{false};
+            asio::post(second, [&] {
+                spindle::go([] {}); // so that its processor wakes up, and can be taken
+                while (s.stats().preemptions == 0)
+                    std::this_thread::yield();
+                taken = true;
+                used = cpu_time_during(100ms);
+            });
+            while (!taken)
+                this_fiber::sleep_for(1ms);
+            s.set_processors(1);
+        },
+        {.processors = 2, .preempt_after = 1ms});
+    BOOST_TEST((used < 50ms));
+    check_nothing_left();
+}
+
 // A retired processor waits for it, and sleeps in its io_context: somebody must call.
 BOOST_AUTO_TEST_CASE(a_late_fiber_that_ends_last_ends_the_scheduler)
 {

@@ -120,9 +120,11 @@ private:
     friend class host_monitor;
 
     void on_last() noexcept override;
+    // When the grace is over for those that are alive; max(): for nobody.
     time_point overdue_at() const noexcept
     {
-        return overdue_at_.load(std::memory_order_relaxed);
+        auto const at = overdue_at_.load(std::memory_order_relaxed);
+        return at != time_point::max() && live() == 0 ? time_point::max() : at;
     }
     bool leaving() const noexcept { return leaving_.load(std::memory_order_seq_cst); }
     void leave() noexcept;

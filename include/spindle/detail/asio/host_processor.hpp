@@ -95,6 +95,7 @@ private:
     runnable* find() noexcept;
     runnable* search(machine& m);
     void wake_up(machine& m) noexcept;
+    bool may_end() const noexcept;
     void wait_in_handler(machine& m, time_point deadline) noexcept;
     bool holds(machine& m) const noexcept { return m.held() == this; }
 
