@@ -142,6 +142,30 @@ BOOST_AUTO_TEST_CASE(a_handler_may_outlast_the_grace)
     spindle_test::check_nothing_left();
 }
 
+// One processor's loop has ended, the other one's waits for that handler.
+BOOST_AUTO_TEST_CASE(a_handler_at_the_end_costs_nothing)
+{
+    std::chrono::nanoseconds used{};
+    spindle::run(
+        [&] {
+            auto& s = spindle::this_fiber::get_scheduler();
+            (void)s.next_executor();
+            auto const second = s.next_executor();
+            spindle::this_fiber::sleep_for(2ms); // that one sleeps
+            std::atomic<bool> begun{false};
+            boost::asio::post(second, [&] {
+                begun = true;
+                std::this_thread::sleep_for(20ms); // more than the monitor's last looks
+                used = spindle_test::cpu_time_during(100ms);
+            });
+            while (!begun)
+                spindle::this_fiber::yield();
+        },
+        {.processors = 2, .preempt_after = 1ms});
+    BOOST_TEST((used < 50ms));
+    spindle_test::check_nothing_left();
+}
+
 #if !defined(SPINDLE_TEST_SANITIZED) // the child starts threads
 BOOST_AUTO_TEST_CASE(a_fiber_that_does_not_leave_is_named_when_the_grace_is_over)
 {
