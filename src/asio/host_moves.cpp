@@ -92,6 +92,7 @@ void host::bring_back_asio(host_processor& p) noexcept
 {
     std::lock_guard guard(moves_); // behind the monitor's stop()
     p.io.restart();
+    p.asio_is_at_.store(nullptr, std::memory_order_relaxed);
     p.away_.store(false, std::memory_order_seq_cst);
     p.parker_.unpark();
 }
@@ -185,7 +186,7 @@ bool host::retake(
         hogs->push_back(
             {g ? display_name(*g) : "a completion handler", g ? g->spawn_site : nullptr, {}});
     }
-    auto const in_asio = std::exchange(p.in_asio_, false);
+    auto const in_asio = p.has_asio(*m);
     if (in_asio)
         p.away_.store(true, std::memory_order_seq_cst);
     p.runs_here = nullptr;
