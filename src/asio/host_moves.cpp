@@ -341,30 +341,37 @@ void host::add_processor_with_machine()
 void host::pin(fiber_record& g)
 {
     auto& m = *machine::current();
-    auto& who = static_cast<host_machine&>(*m.waiter());
+    auto* who = static_cast<host_machine*>(m.waiter());
+    auto const here = m.runs_from_loop(); // else a handler's end comes before its slices
     host_machine* spare = nullptr;
     {
         std::unique_lock moves(moves_);
         visit const inside;
-        if (m.held()) {
+        if (m.held() || !here) {
             spare = reserve(moves);
             if (!spare)
                 throw_error(
                     make_error_code(errc::thread_limit),
-                    "a pinned fiber has a thread for itself, and there is no other for its "
-                    "processor: the scheduler's max_threads is reached, or the system has "
-                    "refused one");
+                    "a pinned fiber has a thread for itself, and there is no other one: the "
+                    "scheduler's max_threads is reached, or the system has refused one");
+        }
+        if (!here) {
+            spare->is = host_machine::working;
+            who = spare;
+        } else if (m.held()) {
             auto& p = static_cast<host_processor&>(*m.held());
             p.runs_here = nullptr;
             m.resign();
             give(p, *spare);
         }
+        who->pinned_ = true;
     }
     if (spare)
         spare->parker_.unpark();
-    who.pinned_ = true;
     g.pinned = true;
-    g.bound = &who.pin_;
+    g.bound = &who->pin_;
+    if (!here)
+        yield(g); // and goes on there
 }
 
 void host::unpin(fiber_record& g) noexcept

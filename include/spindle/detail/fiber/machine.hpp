@@ -234,6 +234,10 @@ public:
     // through this thread.
     bool has_attached_fibers() const noexcept;
 
+    // What runs here was picked by main's loop, which comes next; not by the dispatcher,
+    // while main waits in the user's code.
+    bool runs_from_loop() const noexcept { return driving_ && !main_is_outside_; }
+
     bool on_main() const noexcept { return current_ == main_; }
     // As on_main(), and not in the middle of a switch to it: run() may be called.
     bool may_run() const noexcept { return on_main() && !driving_; }
