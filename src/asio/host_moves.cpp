@@ -111,7 +111,7 @@ monitor_policy::look host::look_at(host_processor& p, time_point at) const noexc
     l.is = !p.dozing_.load(std::memory_order_relaxed) ? look::running
         : idle_.is_idle_hint(p.id)                    ? look::asleep
                                                       : look::woken;
-    auto const due = p.sleepers_.earliest_hint() <= at;
+    auto const due = p.sleepers_.earliest_hint() <= at || (p.id == 0 && orphans_due());
     if (l.is == look::asleep)
         l.work = due || !p.empty_hint(); // then a handler keeps its thread
     else // beyond our own guard, Asio waits for something
@@ -125,9 +125,12 @@ duration host::look_round(
 {
     using verdict = monitor_policy::verdict;
     std::unique_lock moves(moves_);
+    auto orphans = false;
     for (unsigned i = 0; i != processor_count(); ++i) {
         auto* const p = &processor_at(i);
         auto const at = now();
+        orphans |= p->runs_none_.load(std::memory_order_relaxed)
+            && p->sleepers_.earliest_hint() <= at - options_.preempt_after;
         auto const seen = look_at(*p, at);
         auto const v = policy.judge(i, seen, at);
         auto done = false;
@@ -159,6 +162,10 @@ duration host::look_round(
             policy.done(i, now());
     }
     moves.unlock();
+    if (orphans) {
+        orphans_due_.store(true, std::memory_order_seq_cst);
+        processor_at(0).interrupt(); // it never retires
+    }
     for (auto* const m : to_wake) // it wants the lock at once
         m->parker_.unpark();
     to_wake.clear();
@@ -196,6 +203,15 @@ bool host::retake(
     give(p, *spare);
     to_wake.push_back(spare);
     return true;
+}
+
+void host::expire_orphans(time_point at) noexcept
+{
+    if (!orphans_due_.exchange(false, std::memory_order_relaxed))
+        return;
+    for (unsigned i = 1; i != processor_count(); ++i)
+        if (auto& p = processor_at(i); p.runs_none_.load(std::memory_order_relaxed))
+            p.sleepers_.expire(at);
 }
 
 // Under moves_, to a machine that is reserved; it must be woken after.

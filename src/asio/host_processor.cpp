@@ -112,7 +112,7 @@ void host_processor::loop(machine& m)
         coarse_now = now();
         if (coarse_now >= host_.overdue_at()) [[unlikely]]
             host_.give_up_waiting();
-        if (sleepers_.earliest_hint() <= coarse_now) {
+        if (sleepers_.earliest_hint() <= coarse_now || host_.orphans_due()) {
             expire_sleepers(m, coarse_now);
             if (!holds(m))
                 return;
@@ -240,6 +240,7 @@ void host_processor::expire_sleepers(machine& m, time_point at) noexcept
 {
     machine::excursion const out(m);
     sleepers_.expire(at);
+    host_.expire_orphans(at);
 }
 
 void host_processor::poll(machine& m)

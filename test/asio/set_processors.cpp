@@ -246,6 +246,31 @@ BOOST_AUTO_TEST_CASE(retired_ones_use_no_cpu)
     BOOST_TEST((cpu_time_during(100ms) < 10ms));
 }
 
+BOOST_AUTO_TEST_CASE(sleepers_behind_a_handler_there_wake_up)
+{
+    on_scheduler s(2u);
+    (void)s->next_executor();
+    auto const second = s->next_executor();
+    std::atomic<unsigned> here{0}, woken{0};
+    for (int i = 0; i != 2; ++i) // one on each processor
+        spindle::spawn(
+            *s,
+            [&] {
+                ++here;
+                while (here != 2)
+                    std::this_thread::yield();
+                this_fiber::sleep_for(20ms);
+                ++woken;
+            },
+            asio::detached);
+    BOOST_TEST(eventually([&] { return here == 2; }));
+    s->set_processors(1);
+    std::atomic<bool> in_time{false};
+    asio::post(second, [&] { in_time = eventually([&] { return woken == 2; }); });
+    s->join();
+    BOOST_TEST(in_time);
+}
+
 // Its loop cannot end before that handler does.
 BOOST_AUTO_TEST_CASE(at_the_end_a_handler_there_costs_nothing)
 {

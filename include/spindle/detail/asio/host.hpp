@@ -139,6 +139,10 @@ private:
     void end_tenure(host_processor& p) noexcept;
     void bring_back_asio(host_processor& p) noexcept;
 
+    // A machine's, outside. What retired processors have due, if they do not come for it.
+    bool orphans_due() const noexcept { return orphans_due_.load(std::memory_order_relaxed); }
+    void expire_orphans(time_point at) noexcept;
+
     // The monitor's.
     duration look_round(
         monitor_policy& policy, hog_list& hogs, std::vector<host_machine*>& to_wake) noexcept;
@@ -166,6 +170,7 @@ private:
     std::mutex resizing_; // outside moves_
     atomic<bool> leaving_{false};
     atomic<bool> finishing_{false};
+    atomic<bool> orphans_due_{false}; // set by the monitor, for the first processor
     atomic<time_point> overdue_at_{time_point::max()};
 
     mutable std::mutex moves_;
