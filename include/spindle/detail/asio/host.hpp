@@ -43,20 +43,29 @@ namespace spindle::detail {
 //
 //   Asio goes with the processor, but where the machine is inside a handler: then it
 //   stays until that handler returns, since no two handlers of one io_context run at
-//   the same time. Meanwhile the new machine runs fibers, and sleeps in a parker.
+//   the same time. Meanwhile the new machine runs fibers, and sleeps in a parker. The
+//   same holds where a handler waits in a primitive of Boost.Fiber's, and Asio is
+//   served below it. Other code of the user's runs on main as well, stop callbacks and
+//   reports: where that waits, its machine has Asio for as long as it serves it.
 //
 //   A processor that is not wanted any more gives its fibers to the others. Its
 //   sleepers and its io_context stay, and so does its machine, which sees to them
-//   without holding it.
+//   without holding it. Sleepers that it leaves waiting, since it is in a handler, are
+//   seen by the monitor, and woken by the first processor.
 //
 //   A machine that a fiber is pinned to gives its processor away, and runs that fiber
-//   alone, beside the others.
+//   alone, beside the others. Where a handler is below the fiber, which must end first,
+//   the machine keeps all it has, and the fiber goes to a spare one.
+//
+//   At the end each loop ends once no fiber is alive, but for machines that are still in
+//   the user's code: the monitor stays for those until all are out.
 //
 // Invariants
 //
 //   I1  A processor has a machine at all times, or is being given one.
 //   I2  The machine that has a processor has its io_context as well, unless away_;
-//       then another machine has that, and is inside of it.
+//       then another machine has that, and is inside of it. asio_is_at_ says which
+//       one is.
 //   I3  A machine without a processor touches none. What it makes ready goes to the
 //       global queue.
 //   I4  A thread does not exit before all have left their fibers, if fibers of

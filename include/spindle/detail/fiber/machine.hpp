@@ -67,8 +67,8 @@ namespace spindle::detail {
 //   I4  pick_next() returns null only in the dispatcher.
 //   I5  The thread touches its processor only inside: between come_in() and what
 //       ends that, go_out() or a switch to the user's code. Main is outside where
-//       it runs handlers, and on threads that are not ours; the dispatcher is
-//       inside always.
+//       it runs handlers, or calls what else is the user's (stop callbacks of a
+//       deadline's), and on threads that are not ours; the dispatcher is inside always.
 //
 // Why it is correct
 //
