@@ -38,7 +38,8 @@ struct fiber_record;
  * another does nothing more.
  *
  * Each wait costs a thread's sleep and wake-up. Leaving the scope is a scheduling
- * point: the fiber waits for its turn.
+ * point: the fiber waits for its turn. So is entering it on a thread where a completion
+ * handler waits in a primitive of Boost.Fiber's: the fiber goes on on another one.
  *
  * @par Thread Safety
  * For the fiber that made it, which must destroy it before it ends.

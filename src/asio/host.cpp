@@ -196,14 +196,15 @@ void host::leave() noexcept
 
 void host::end_threads() noexcept
 {
+    finishing_.store(true, std::memory_order_seq_cst); // late fibers end, too
     leave();
     if (std::exchange(first_is_missing_, false)) {
         // run_first() was not called: the main fiber could not be started.
         end_processor();
-        std::lock_guard guard(exit_mutex_);
-        if (--still_inside_ == 0)
-            exit_.notify_all();
+        one_less_inside();
     }
+    // Handlers are running yet, and late fibers: those need the monitor, and make machines.
+    await_nobody_inside();
     monitor_.end();
     for (auto& m : machines_)
         if (m->thread.joinable())
@@ -224,11 +225,21 @@ void host::end_processor() noexcept
 // is on one of our threads: none exits before all have left their fibers.
 void host::meet_before_exit() noexcept
 {
-    std::unique_lock guard(exit_mutex_);
+    one_less_inside();
+    await_nobody_inside();
+}
+
+void host::one_less_inside() noexcept
+{
+    std::lock_guard guard(exit_mutex_);
     if (--still_inside_ == 0)
         exit_.notify_all();
-    else
-        exit_.wait(guard, [&] { return still_inside_ == 0; });
+}
+
+void host::await_nobody_inside() noexcept
+{
+    std::unique_lock guard(exit_mutex_);
+    exit_.wait(guard, [&] { return still_inside_ == 0; });
 }
 
 boost::asio::io_context& host::next_io() noexcept

@@ -81,7 +81,8 @@ void host_machine::pin_slices::post_slice(fiber_record& g) noexcept
 
 void host_machine::wait_until(time_point deadline) noexcept
 {
-    if (auto* const p = serving_.load(std::memory_order_relaxed))
+    auto* const p = serving_.load(std::memory_order_relaxed);
+    if (p && (p->holds(*machine_) || p->has_asio(*machine_)))
         p->wait_in_handler(*machine_, deadline);
     else
         (void)parker_.park_until(deadline);
@@ -97,7 +98,7 @@ void host_machine::interrupt() noexcept
 
 void host_machine::main_goes_on() noexcept
 {
-    if (auto* const p = serving_.load(std::memory_order_relaxed))
+    if (auto* const p = serving_.load(std::memory_order_relaxed); p && p->has_asio(*machine_))
         p->turn_.go_on();
 }
 

@@ -11,6 +11,7 @@
 #include <spindle/detail/asio/host.hpp>
 #include <spindle/detail/sched/monitor_policy.hpp>
 
+#include <algorithm>
 #include <new>
 
 #if defined(__linux__)
@@ -57,8 +58,11 @@ void host_monitor::run(monitor_policy& policy) noexcept
         }
         asleep_.exchange(true, std::memory_order_seq_cst);
         heavy_barrier();
+        // At least: a deadline may be past, and nothing can be done about it just now.
+        auto until = now() + policy.longest();
         if (host_.all_asleep())
-            (void)wake_.park_until(host_.earliest_deadline());
+            until = std::max(until, host_.earliest_deadline());
+        (void)wake_.park_until(until);
         asleep_.store(false, std::memory_order_relaxed);
     }
 }

@@ -49,6 +49,7 @@ host_processor* host::next_for(host_machine& who) noexcept
         if (who.pinned_) {
             moves.unlock();
             who.run_pinned();
+            since = now();
             moves.lock();
         }
         if (who.given) {
@@ -68,8 +69,7 @@ host_processor* host::next_for(host_machine& who) noexcept
             who.is = host_machine::gone;
             who.leaves_ = true;
             --threads_;
-            std::lock_guard guard(exit_mutex_);
-            --still_inside_; // others are there: the processors' machines
+            one_less_inside(); // perhaps the last one
             return nullptr;
         }
         if (who.is != host_machine::resting)
@@ -101,6 +101,7 @@ void host::bring_back_asio(host_processor& p) noexcept
 {
     std::lock_guard guard(moves_); // behind the monitor's stop()
     p.io.restart();
+    p.asio_is_at_.store(nullptr, std::memory_order_relaxed);
     p.away_.store(false, std::memory_order_seq_cst);
     p.parker_.unpark();
 }
@@ -119,7 +120,7 @@ monitor_policy::look host::look_at(host_processor& p, time_point at) const noexc
     l.is = !p.dozing_.load(std::memory_order_relaxed) ? look::running
         : idle_.is_idle_hint(p.id)                    ? look::asleep
                                                       : look::woken;
-    auto const due = p.sleepers_.earliest_hint() <= at;
+    auto const due = p.sleepers_.earliest_hint() <= at || (p.id == 0 && orphans_due());
     if (l.is == look::asleep)
         l.work = due || !p.empty_hint(); // then a handler keeps its thread
     else // beyond our own guard, Asio waits for something
@@ -141,9 +142,12 @@ duration host::look_round(
     } catch (std::bad_alloc const&) {
         return refused_time;
     }
+    auto orphans = false;
     for (unsigned i = 0; i != n; ++i) {
         auto* const p = &processor_at(i);
         auto const at = now();
+        orphans |= p->runs_none_.load(std::memory_order_relaxed)
+            && p->sleepers_.earliest_hint() <= at - options_.preempt_after;
         auto const seen = look_at(*p, at);
         auto const v = policy.judge(i, seen, at);
         auto done = false;
@@ -175,6 +179,10 @@ duration host::look_round(
             policy.done(i, now());
     }
     moves.unlock();
+    if (orphans) {
+        orphans_due_.store(true, std::memory_order_seq_cst);
+        processor_at(0).interrupt(); // it never retires
+    }
     for (auto* const m : to_wake) // it wants the lock at once
         m->parker_.unpark();
     to_wake.clear();
@@ -201,7 +209,7 @@ bool host::retake(
         auto const* const g = m->examined_fiber();
         hogs->push_back({name_of(g), g ? g->spawn_site : nullptr, {}}); // reserved
     }
-    auto const in_asio = std::exchange(p.in_asio_, false);
+    auto const in_asio = p.has_asio(*m);
     if (in_asio)
         p.away_.store(true, std::memory_order_seq_cst);
     p.runs_here = nullptr;
@@ -211,6 +219,15 @@ bool host::retake(
     give(p, *spare);
     to_wake.push_back(spare); // reserved
     return true;
+}
+
+void host::expire_orphans(time_point at) noexcept
+{
+    if (!orphans_due_.exchange(false, std::memory_order_relaxed))
+        return;
+    for (unsigned i = 1; i != processor_count(); ++i)
+        if (auto& p = processor_at(i); p.runs_none_.load(std::memory_order_relaxed))
+            p.sleepers_.expire(at);
 }
 
 // Under moves_, to a machine that is reserved; it must be woken after.
@@ -262,9 +279,7 @@ host_machine* host::reserve(std::unique_lock<std::mutex>& moves, bool by_monitor
     if (who) {
         who->is = host_machine::gone;
         --threads_;
-        std::lock_guard guard(exit_mutex_);
-        if (--still_inside_ == 0)
-            exit_.notify_all();
+        one_less_inside();
     }
     return nullptr;
 }
@@ -358,30 +373,37 @@ void host::add_processor_with_machine()
 void host::pin(fiber_record& g)
 {
     auto& m = *machine::current();
-    auto& who = static_cast<host_machine&>(*m.waiter());
+    auto* who = static_cast<host_machine*>(m.waiter());
+    auto const here = m.runs_from_loop(); // else a handler's end comes before its slices
     host_machine* spare = nullptr;
     {
         std::unique_lock moves(moves_);
         visit const inside;
-        if (m.held()) {
+        if (m.held() || !here) {
             spare = reserve(moves);
             if (!spare)
                 throw_error(
                     make_error_code(errc::thread_limit),
-                    "a pinned fiber has a thread for itself, and there is no other for its "
-                    "processor: the scheduler's max_threads is reached, or the system has "
-                    "refused one");
+                    "a pinned fiber has a thread for itself, and there is no other one: the "
+                    "scheduler's max_threads is reached, or the system has refused one");
+        }
+        if (!here) {
+            spare->is = host_machine::working;
+            who = spare;
+        } else if (m.held()) {
             auto& p = static_cast<host_processor&>(*m.held());
             p.runs_here = nullptr;
             m.resign();
             give(p, *spare);
         }
+        who->pinned_ = true;
     }
     if (spare)
         spare->parker_.unpark();
-    who.pinned_ = true;
     g.pinned = true;
-    g.bound = &who.pin_;
+    g.bound = &who->pin_;
+    if (!here)
+        yield(g); // and goes on there
 }
 
 void host::unpin(fiber_record& g) noexcept

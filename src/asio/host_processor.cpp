@@ -11,7 +11,6 @@
 #include <spindle/detail/asio/asio_access.hpp>
 #include <spindle/detail/asio/host.hpp>
 #include <spindle/detail/base/cpu_relax.hpp>
-#include <spindle/detail/base/scope_exit.hpp>
 #include <spindle/detail/fiber/fiber_pool.hpp>
 #include <spindle/error.hpp>
 
@@ -86,16 +85,16 @@ void host_processor::serve(machine& m) noexcept
 host_processor::turn_in_asio::~turn_in_asio()
 {
     excursion_.reset();
-    if (processor_.holds(machine_))
-        processor_.in_asio_ = false;
-    else
+    if (processor_.away_.load(std::memory_order_relaxed)) // then the processor was taken
         processor_.host_.bring_back_asio(processor_);
+    else
+        processor_.asio_is_at_.store(nullptr, std::memory_order_relaxed);
 }
 
 void host_processor::loop(machine& m)
 {
     for (bool last_turn = false;;) {
-        if (host_.leaving() && host_.live() == 0 && !away_.load(std::memory_order_acquire)) {
+        if (may_end()) {
             // Completions that were posted before the last fiber ended have their
             // turn; what those start has its own, and there it ends.
             if (!std::exchange(last_turn, true)) {
@@ -113,8 +112,11 @@ void host_processor::loop(machine& m)
         coarse_now = now();
         if (coarse_now >= host_.overdue_at()) [[unlikely]]
             host_.give_up_waiting();
-        if (sleepers_.earliest_hint() <= coarse_now)
-            sleepers_.expire(coarse_now);
+        if (sleepers_.earliest_hint() <= coarse_now || host_.orphans_due()) {
+            expire_sleepers(m, coarse_now);
+            if (!holds(m))
+                return;
+        }
         if (m.take_notified())
             (void)m.dispatch();
         if (coarse_now - polled_at_ >= poll_interval) {
@@ -156,6 +158,12 @@ void host_processor::loop(machine& m)
         searching_ = false;
         (void)host_.idle_.end_search();
     }
+}
+
+// Whoever ends the last fiber then calls all that sleep (host::on_last()).
+bool host_processor::may_end() const noexcept
+{
+    return host_.leaving() && host_.live() == 0 && !away_.load(std::memory_order_seq_cst);
 }
 
 // The global queue first: this is each 61st pick, or there is nothing here.
@@ -205,8 +213,7 @@ void host_processor::sleep(machine& m)
     m.right().watch(true);
     // One more look, now that whoever submits sees us: not only the last
     // searcher does it, since this processor may be the only one.
-    auto const stays = !host_.leaving() || away_.load(std::memory_order_acquire);
-    if (stays && !host_.has_work_hint() && !m.notified()
+    if (!may_end() && !host_.has_work_hint() && !m.notified()
         && !retired_.load(std::memory_order_seq_cst)) {
         stats.idles.add();
         block(m, deadline);
@@ -226,6 +233,14 @@ void host_processor::wake_up(machine& m) noexcept
     if (!host_.idle_.end_idle(id, false))
         searching_ = true; // a waker took us off the list, and counts on us
     host_.monitor_.stir();
+}
+
+// A deadline's stop callbacks are the user's code.
+void host_processor::expire_sleepers(machine& m, time_point at) noexcept
+{
+    machine::excursion const out(m);
+    sleepers_.expire(at);
+    host_.expire_orphans(at);
 }
 
 void host_processor::poll(machine& m)
@@ -278,8 +293,7 @@ void host_processor::retire(machine& m)
     host_.idle_.expel();
     runs_none_.store(true, std::memory_order_seq_cst);
     host_.wake_one(); // also for those that saw it search
-    while (retired_.load(std::memory_order_seq_cst)
-           && !(host_.leaving() && host_.live() == 0)) {
+    while (retired_.load(std::memory_order_seq_cst) && !may_end()) {
         sleepers_.expire(now());
         auto deadline = time_point::max();
         if (m.take_notified() || m.has_stock_fibers())
@@ -290,7 +304,7 @@ void host_processor::retire(machine& m)
             continue;
         }
         arm(deadline);
-        machine::excursion const out(m);
+        turn_in_asio const turn(*this, m);
         try {
             if (io.run_one() == 0)
                 io.restart();
@@ -304,28 +318,42 @@ void host_processor::retire(machine& m)
     host_.begin_tenure(*this, m);
 }
 
-// A main context that waits in a primitive of Boost.Fiber's: a handler of the
-// user's does that. The thread goes on serving its io_context meanwhile.
+// A main context that waits in a primitive of Boost.Fiber's: a handler of the user's
+// does that, or a stop callback, or a report. The machine holds the processor, or has
+// its Asio, and goes on serving what it has.
 void host_processor::wait_in_handler(machine& m, time_point deadline) noexcept
-try {
+{
     auto const at = now();
     if (holds(m)) {
         coarse_now = at;
         stats.polls.add();
     }
-    sleepers_.expire(at);
-    m.go_out(false);
-    scope_exit const back([&] { (void)m.come_in(); });
-    io.restart(); // this may be inside a turn, and its fence may have run
-    if (deadline <= at) {
-        io.poll_one();
+    // Not in the list of the idle ones, so nobody else wakes this thread.
+    auto const until = [&] {
+        return std::min(
+            {deadline, at + std::chrono::milliseconds(1), sleepers_.earliest_hint()});
+    };
+    auto const in_turn = has_asio(m);
+    if (!in_turn && away_.load(std::memory_order_acquire)) {
+        expire_sleepers(m, at);
+        if (holds(m))
+            (void)parker_.park_until(until());
         return;
     }
-    // Not in the list of the idle ones, so nobody else wakes this thread.
-    auto const soon = at + std::chrono::milliseconds(1);
-    io.run_one_until(std::min({deadline, soon, sleepers_.earliest_hint()}));
-} catch (...) {
-    host_.unhandled_in_handler();
+    std::optional<turn_in_asio> turn;
+    if (!in_turn)
+        turn.emplace(*this, m);
+    expire_sleepers(m, at);
+    machine::excursion const out(m);
+    try {
+        io.restart(); // this may be inside a turn, and its fence may have run
+        if (deadline <= at)
+            io.poll_one();
+        else
+            io.run_one_until(until());
+    } catch (...) {
+        host_.unhandled_in_handler();
+    }
 }
 
 void host_processor::interrupt() noexcept

@@ -22,13 +22,17 @@
 #include <support/hop.hpp>
 
 #include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/fiber/future.hpp>
 #include <boost/fiber/operations.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <thread>
+#include <utility>
 
 using namespace spindle_test;
 using namespace std::chrono_literals;
@@ -97,6 +101,59 @@ BOOST_AUTO_TEST_CASE(others_run_beside_it)
         while (!enough)
             std::this_thread::yield();
     });
+}
+
+// A handler waits in a primitive of Boost.Fiber's, and its thread runs fibers meanwhile.
+BOOST_AUTO_TEST_CASE(below_it_a_handler_may_wait_for_it)
+{
+    for (auto const n : processor_counts) {
+        tally t;
+        std::promise<void> ended;
+        on_scheduler s(n);
+        asio::post(s->get_executor(), [&] {
+            boost::fibers::promise<void> promise;
+            auto future = promise.get_future();
+            spindle::go([&t, promise = std::move(promise)]() mutable {
+                spindle::pin const here;
+                wait_in_every_way(t);
+                promise.set_value();
+            });
+            future.wait();
+            ended.set_value();
+        });
+        ended.get_future().wait();
+        BOOST_TEST(t.good() == 9u);
+        BOOST_TEST(t.bad() == 0u);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(handlers_below_it_stay_one_after_another)
+{
+    for (auto const n : processor_counts) {
+        on_scheduler s({.processors = n, .preempt_after = 1h, .shutdown_grace = 30s});
+        std::atomic<bool> inside{false};
+        std::atomic<int> ran{0};
+        std::promise<void> enough;
+        asio::post(s->get_executor(), [&] {
+            boost::fibers::promise<void> promise;
+            auto future = promise.get_future();
+            spindle::go([promise = std::move(promise)]() mutable {
+                spindle::pin const here;
+                promise.set_value();
+            });
+            future.wait();
+            inside = true;
+            enough.get_future().wait();
+            inside = false;
+        });
+        BOOST_TEST(eventually([&] { return inside.load(); }));
+        for (int i = 0; i != 10; ++i)
+            asio::post(s->get_executor(), [&] { ran += inside ? 100 : 1; });
+        std::this_thread::sleep_for(5ms); // for those that must not run
+        enough.set_value();
+        BOOST_TEST(eventually([&] { return ran >= 10; }));
+        BOOST_TEST(ran == 10);
+    }
 }
 
 BOOST_AUTO_TEST_CASE(the_main_thread_may_be_the_one)

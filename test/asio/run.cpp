@@ -13,8 +13,10 @@
 #include <spindle/this_fiber.hpp>
 
 #include <support/child.hpp>
+#include <support/cpu_time.hpp>
 #include <support/fixture.hpp>
 
+#include <boost/asio/post.hpp>
 #include <boost/fiber/fiber.hpp>
 #include <boost/test/unit_test.hpp>
 
@@ -120,6 +122,47 @@ BOOST_AUTO_TEST_CASE(a_function_that_cannot_be_copied_in_leaves_nothing_behind)
         bad const b;
         BOOST_CHECK_THROW(spindle::run(b, {.processors = n}), std::bad_alloc);
     }
+    spindle_test::check_nothing_left();
+}
+
+// The grace is for fibers, and there are none.
+BOOST_AUTO_TEST_CASE(a_handler_may_outlast_the_grace)
+{
+    for (auto const preempt_after : {1h + 0ms, 1ms}) { // its processor stays, or goes
+        std::chrono::nanoseconds used{};
+        spindle::run(
+            [&] {
+                boost::asio::post(spindle::this_fiber::get_executor(), [&] {
+                    used = spindle_test::cpu_time_during(100ms);
+                });
+            },
+            {.processors = 1, .preempt_after = preempt_after, .shutdown_grace = 10ms});
+        BOOST_TEST((used < 50ms));
+    }
+    spindle_test::check_nothing_left();
+}
+
+// One processor's loop has ended, the other one's waits for that handler.
+BOOST_AUTO_TEST_CASE(a_handler_at_the_end_costs_nothing)
+{
+    std::chrono::nanoseconds used{};
+    spindle::run(
+        [&] {
+            auto& s = spindle::this_fiber::get_scheduler();
+            (void)s.next_executor();
+            auto const second = s.next_executor();
+            spindle::this_fiber::sleep_for(2ms); // that one sleeps
+            std::atomic<bool> begun{false};
+            boost::asio::post(second, [&] {
+                begun = true;
+                std::this_thread::sleep_for(20ms); // more than the monitor's last looks
+                used = spindle_test::cpu_time_during(100ms);
+            });
+            while (!begun)
+                spindle::this_fiber::yield();
+        },
+        {.processors = 2, .preempt_after = 1ms});
+    BOOST_TEST((used < 50ms));
     spindle_test::check_nothing_left();
 }
 

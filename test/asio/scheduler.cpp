@@ -8,6 +8,8 @@
 
 #define BOOST_TEST_MODULE asio.scheduler
 #include <spindle/asio/use_fiber.hpp>
+#include <spindle/blocking.hpp>
+#include <spindle/go.hpp>
 #include <spindle/scheduler.hpp>
 #include <spindle/spawn.hpp>
 #include <spindle/sync/wait_group.hpp>
@@ -15,6 +17,7 @@
 
 #include <support/asio_fixture.hpp>
 #include <support/child.hpp>
+#include <support/cpu_time.hpp>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -22,7 +25,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <ctime>
 #include <exception>
 #include <future>
 #include <set>
@@ -203,6 +205,27 @@ BOOST_AUTO_TEST_CASE(its_destructor_waits_for_whoever_woke_the_last_fiber)
     check_nothing_left();
 }
 
+// Its destructor finds no fiber, and waits for the handler.
+BOOST_AUTO_TEST_CASE(a_late_handler_may_start_fibers_that_block)
+{
+    for (auto const n : processor_counts) {
+        std::promise<void> promise;
+        auto future = promise.get_future();
+        std::atomic<bool> begun{false};
+        {
+            spindle::scheduler s({.processors = n});
+            asio::post(s.get_executor(), [&] {
+                begun = true;
+                std::this_thread::sleep_for(20ms);
+                spindle::go([&] { promise.set_value(); });
+                spindle::go([&] { spindle::blocking([&] { future.wait(); }); }); // runs first
+            });
+            BOOST_TEST(eventually([&] { return begun.load(); }));
+        }
+    }
+    check_nothing_left();
+}
+
 #if !defined(SPINDLE_TSAN) // starts no threads in a child
 BOOST_AUTO_TEST_CASE(a_fiber_that_never_leaves_is_named_when_the_grace_is_over)
 {
@@ -222,14 +245,7 @@ BOOST_AUTO_TEST_CASE(idle_threads_use_no_cpu)
     for (auto const n : processor_counts) {
         on_scheduler s(n);
         s.run([] { this_fiber::sleep_for(1ms); });
-        auto const cpu = [] {
-            timespec t;
-            ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-            return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
-        };
-        auto const before = cpu();
-        std::this_thread::sleep_for(250ms);
-        BOOST_TEST((cpu() - before < 25ms));
+        BOOST_TEST((cpu_time_during(250ms) < 25ms));
     }
 }
 

@@ -16,6 +16,7 @@
 #include <spindle/this_fiber.hpp>
 
 #include <support/asio_fixture.hpp>
+#include <support/cpu_time.hpp>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -27,7 +28,6 @@
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <ctime>
 #include <functional>
 #include <set>
 #include <stdexcept>
@@ -243,14 +243,87 @@ BOOST_AUTO_TEST_CASE(retired_ones_use_no_cpu)
     on_scheduler s(4u);
     s->set_processors(1);
     s.run([] { this_fiber::sleep_for(1ms); });
-    auto const cpu = [] {
-        timespec t;
-        ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-        return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
-    };
-    auto const before = cpu();
-    std::this_thread::sleep_for(100ms);
-    BOOST_TEST((cpu() - before < 10ms));
+    BOOST_TEST((cpu_time_during(100ms) < 10ms));
+}
+
+BOOST_AUTO_TEST_CASE(sleepers_behind_a_handler_there_wake_up)
+{
+    on_scheduler s(2u);
+    (void)s->next_executor();
+    auto const second = s->next_executor();
+    std::atomic<unsigned> here{0}, woken{0};
+    for (int i = 0; i != 2; ++i) // one on each processor
+        spindle::spawn(
+            *s,
+            [&] {
+                ++here;
+                while (here != 2)
+                    std::this_thread::yield();
+                this_fiber::sleep_for(20ms);
+                ++woken;
+            },
+            asio::detached);
+    BOOST_TEST(eventually([&] { return here == 2; }));
+    s->set_processors(1);
+    std::atomic<bool> in_time{false};
+    asio::post(second, [&] { in_time = eventually([&] { return woken == 2; }); });
+    s->join();
+    BOOST_TEST(in_time);
+}
+
+// Its loop cannot end before that handler does.
+BOOST_AUTO_TEST_CASE(at_the_end_a_handler_there_costs_nothing)
+{
+    std::chrono::nanoseconds used{};
+    spindle::run(
+        [&] {
+            auto& s = this_fiber::get_scheduler();
+            (void)s.next_executor();
+            auto const second = s.next_executor();
+            std::atomic<bool> taken{false};
+            asio::post(second, [&] {
+                spindle::go([] {}); // so that its processor wakes up, and can be taken
+                while (s.stats().preemptions == 0)
+                    std::this_thread::yield();
+                taken = true;
+                used = cpu_time_during(100ms);
+            });
+            while (!taken)
+                this_fiber::sleep_for(1ms);
+            s.set_processors(1);
+        },
+        {.processors = 2, .preempt_after = 1ms});
+    BOOST_TEST((used < 50ms));
+    check_nothing_left();
+}
+
+// A retired processor waits for it, and sleeps in its io_context: somebody must call.
+BOOST_AUTO_TEST_CASE(a_late_fiber_that_ends_last_ends_the_scheduler)
+{
+    std::atomic<bool> waits{false}, born{false}, left{false};
+    {
+        spindle::scheduler s({.processors = 2});
+        auto const first = s.next_executor(), second = s.next_executor();
+        s.set_processors(1);
+        asio::post(second, [&] {
+            waits = true;
+            while (!born)
+                std::this_thread::yield();
+            left = true;
+        });
+        BOOST_TEST(eventually([&] { return waits.load(); }));
+        asio::post(first, [&] {
+            std::this_thread::sleep_for(20ms); // in the destructor nobody is alive
+            spindle::go([&] {
+                born = true;
+                while (!left)
+                    std::this_thread::yield();
+                std::this_thread::sleep_for(5ms);
+            });
+        });
+    }
+    BOOST_TEST(left);
+    check_nothing_left();
 }
 
 BOOST_AUTO_TEST_CASE(numbers_out_of_bounds_are_refused)

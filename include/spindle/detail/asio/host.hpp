@@ -43,20 +43,29 @@ namespace spindle::detail {
 //
 //   Asio goes with the processor, but where the machine is inside a handler: then it
 //   stays until that handler returns, since no two handlers of one io_context run at
-//   the same time. Meanwhile the new machine runs fibers, and sleeps in a parker.
+//   the same time. Meanwhile the new machine runs fibers, and sleeps in a parker. The
+//   same holds where a handler waits in a primitive of Boost.Fiber's, and Asio is
+//   served below it. Other code of the user's runs on main as well, stop callbacks and
+//   reports: where that waits, its machine has Asio for as long as it serves it.
 //
 //   A processor that is not wanted any more gives its fibers to the others. Its
 //   sleepers and its io_context stay, and so does its machine, which sees to them
-//   without holding it.
+//   without holding it. Sleepers that it leaves waiting, since it is in a handler, are
+//   seen by the monitor, and woken by the first processor.
 //
 //   A machine that a fiber is pinned to gives its processor away, and runs that fiber
-//   alone, beside the others.
+//   alone, beside the others. Where a handler is below the fiber, which must end first,
+//   the machine keeps all it has, and the fiber goes to a spare one.
+//
+//   At the end each loop ends once no fiber is alive, but for machines that are still in
+//   the user's code: the monitor stays for those until all are out.
 //
 // Invariants
 //
 //   I1  A processor has a machine at all times, or is being given one.
 //   I2  The machine that has a processor has its io_context as well, unless away_;
-//       then another machine has that, and is inside of it.
+//       then another machine has that, and is inside of it. asio_is_at_ says which
+//       one is.
 //   I3  A machine without a processor touches none. What it makes ready goes to the
 //       global queue.
 //   I4  A thread does not exit before all have left their fibers, if fibers of
@@ -120,13 +129,17 @@ private:
     friend class host_monitor;
 
     void on_last() noexcept override;
+    // When the grace is over for those that are alive; max(): for nobody.
     time_point overdue_at() const noexcept
     {
-        return overdue_at_.load(std::memory_order_relaxed);
+        auto const at = overdue_at_.load(std::memory_order_relaxed);
+        return at != time_point::max() && live() == 0 ? time_point::max() : at;
     }
     bool leaving() const noexcept { return leaving_.load(std::memory_order_seq_cst); }
     void leave() noexcept;
     void end_threads() noexcept;
+    void one_less_inside() noexcept;
+    void await_nobody_inside() noexcept;
     void meet_before_exit() noexcept;
 
     // A machine's, with nothing held.
@@ -134,6 +147,10 @@ private:
     void begin_tenure(host_processor& p, machine& m) noexcept;
     void end_tenure(host_processor& p) noexcept;
     void bring_back_asio(host_processor& p) noexcept;
+
+    // A machine's, outside. What retired processors have due, if they do not come for it.
+    bool orphans_due() const noexcept { return orphans_due_.load(std::memory_order_relaxed); }
+    void expire_orphans(time_point at) noexcept;
 
     // The monitor's.
     duration look_round(
@@ -164,6 +181,7 @@ private:
     std::mutex resizing_; // outside moves_
     atomic<bool> leaving_{false};
     atomic<bool> finishing_{false};
+    atomic<bool> orphans_due_{false}; // set by the monitor, for the first processor
     atomic<time_point> overdue_at_{time_point::max()};
 
     mutable std::mutex moves_;

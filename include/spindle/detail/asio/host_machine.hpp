@@ -33,6 +33,7 @@ class host_processor;
 //
 //   interrupt()        any thread
 //   is, given          under host::moves_
+//   pinned_            the thread; who has reserved this, under host::moves_
 //   thread             who has reserved this, and starts it; at the end the host's owner
 //   the rest           the thread
 class host_machine final : public poller {

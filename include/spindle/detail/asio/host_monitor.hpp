@@ -38,7 +38,8 @@ using hog_list = std::vector<hog>;
 //
 // Sleeping for ever: it says so, then looks whether all sleep; who wakes up says so,
 // then looks whether the monitor sleeps. One of them sees the other. The one who
-// wakes up pays a load for that.
+// wakes up pays a load for that. Where not all sleep it is one more pause: a machine
+// may be in a handler for long, and nothing to be done about it.
 class host_monitor {
 public:
     explicit host_monitor(host& h) noexcept : host_(h) {}

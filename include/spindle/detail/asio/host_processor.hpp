@@ -48,6 +48,7 @@ private:
 //   interrupt(), timers     any thread
 //   runs_here               under host::moves_
 //   away_                   set by the monitor, cleared by the machine that has Asio
+//   asio_is_at_             written by that machine; others see whether it is their own
 //   turn_, alarm_*          whoever has Asio: see host
 //   the rest                the machine that holds the processor
 class host_processor final : public processor {
@@ -66,12 +67,12 @@ private:
     friend class host;
     friend class host_machine;
 
-    // The machine has Asio, and runs the user's code there.
+    // The machine has Asio, for as long as this lives, and runs the user's code there.
     class turn_in_asio {
     public:
-        turn_in_asio(host_processor& p, machine& m) noexcept : processor_(p), machine_(m)
+        turn_in_asio(host_processor& p, machine& m) noexcept : processor_(p)
         {
-            p.in_asio_ = true;
+            p.asio_is_at_.store(&m, std::memory_order_relaxed);
             excursion_.emplace(m);
         }
         turn_in_asio(turn_in_asio const&) = delete;
@@ -80,7 +81,6 @@ private:
 
     private:
         host_processor& processor_;
-        machine& machine_;
         std::optional<machine::excursion> excursion_;
     };
 
@@ -91,12 +91,20 @@ private:
     void block(machine& m, time_point deadline);
     void arm(time_point deadline);
     void retire(machine& m);
+    void expire_sleepers(machine& m, time_point at) noexcept;
 
     runnable* find() noexcept;
     runnable* search(machine& m);
     void wake_up(machine& m) noexcept;
+    bool may_end() const noexcept;
     void wait_in_handler(machine& m, time_point deadline) noexcept;
     bool holds(machine& m) const noexcept { return m.held() == this; }
+
+    // The machine's thread: it is inside a turn_in_asio.
+    bool has_asio(machine& m) const noexcept
+    {
+        return asio_is_at_.load(std::memory_order_relaxed) == &m;
+    }
 
     host& host_;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
@@ -107,7 +115,6 @@ private:
     turn_of_asio turn_;
     time_point polled_at_{};
     bool searching_ = false;
-    bool in_asio_ = false;
     unsigned stock_turn_ = 0;
     host_timers sleepers_;
     slot_memory<128> interrupt_memory_;
@@ -115,6 +122,7 @@ private:
     parker parker_; // of its machine, while another one has Asio
     alignas(cache_line_size) atomic<bool> interrupted_{false};
     atomic<bool> away_{false};
+    atomic<machine*> asio_is_at_{nullptr}; // the machine that is in it
     atomic<bool> dozing_{false}; // its machine has announced that it sleeps, and not come back
     atomic<bool> retired_{false}; // it shall run no fibers
     atomic<bool> runs_none_{false}; // and does not

@@ -67,8 +67,8 @@ namespace spindle::detail {
 //   I4  pick_next() returns null only in the dispatcher.
 //   I5  The thread touches its processor only inside: between come_in() and what
 //       ends that, go_out() or a switch to the user's code. Main is outside where
-//       it runs handlers, and on threads that are not ours; the dispatcher is
-//       inside always.
+//       it runs handlers, or calls what else is the user's (stop callbacks of a
+//       deadline's), and on threads that are not ours; the dispatcher is inside always.
 //
 // Why it is correct
 //
@@ -233,6 +233,10 @@ public:
     // Fibers wait here in primitives of Boost.Fiber's, which will wake them
     // through this thread.
     bool has_attached_fibers() const noexcept;
+
+    // What runs here was picked by main's loop, which comes next; not by the dispatcher,
+    // while main waits in the user's code.
+    bool runs_from_loop() const noexcept { return driving_ && !main_is_outside_; }
 
     bool on_main() const noexcept { return current_ == main_; }
     // As on_main(), and not in the middle of a switch to it: run() may be called.

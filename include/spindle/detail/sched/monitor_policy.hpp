@@ -62,6 +62,9 @@ public:
     // Once for each processor, between two calls of pause().
     SPINDLE_DECL verdict judge(unsigned id, look const& l, time_point at);
 
+    // The longest pause but max().
+    duration longest() const noexcept { return longest_; }
+
     // How long the processor has looked as it did the last time.
     duration since(unsigned id, time_point at) const { return at - memory_[id].since; }
 
