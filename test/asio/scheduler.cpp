@@ -15,6 +15,7 @@
 
 #include <support/asio_fixture.hpp>
 #include <support/child.hpp>
+#include <support/cpu_time.hpp>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -22,7 +23,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <ctime>
 #include <exception>
 #include <future>
 #include <set>
@@ -222,14 +222,7 @@ BOOST_AUTO_TEST_CASE(idle_threads_use_no_cpu)
     for (auto const n : processor_counts) {
         on_scheduler s(n);
         s.run([] { this_fiber::sleep_for(1ms); });
-        auto const cpu = [] {
-            timespec t;
-            ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-            return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
-        };
-        auto const before = cpu();
-        std::this_thread::sleep_for(250ms);
-        BOOST_TEST((cpu() - before < 25ms));
+        BOOST_TEST((cpu_time_in(250ms) < 25ms));
     }
 }
 

@@ -16,6 +16,7 @@
 #include <spindle/this_fiber.hpp>
 
 #include <support/asio_fixture.hpp>
+#include <support/cpu_time.hpp>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -27,7 +28,6 @@
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <ctime>
 #include <functional>
 #include <set>
 #include <stdexcept>
@@ -243,14 +243,7 @@ BOOST_AUTO_TEST_CASE(retired_ones_use_no_cpu)
     on_scheduler s(4u);
     s->set_processors(1);
     s.run([] { this_fiber::sleep_for(1ms); });
-    auto const cpu = [] {
-        timespec t;
-        ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-        return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
-    };
-    auto const before = cpu();
-    std::this_thread::sleep_for(100ms);
-    BOOST_TEST((cpu() - before < 10ms));
+    BOOST_TEST((cpu_time_in(100ms) < 10ms));
 }
 
 BOOST_AUTO_TEST_CASE(numbers_out_of_bounds_are_refused)
