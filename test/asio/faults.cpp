@@ -21,6 +21,7 @@
 #include <support/allocations.hpp>
 #include <support/asio_fixture.hpp>
 #include <support/child.hpp>
+#include <support/cpu_time.hpp>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -33,7 +34,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <ctime>
 #include <exception>
 #include <new>
 #include <stdexcept>
@@ -329,14 +329,7 @@ BOOST_AUTO_TEST_CASE(a_handler_that_throws_on_a_schedulers_thread_is_reported_an
             BOOST_TEST(ran == 20);
             s.run([] { this_fiber::sleep_for(1ms); });
             // Nothing to do is nothing done: no thread spins over what it left.
-            auto const cpu = [] {
-                timespec t;
-                ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-                return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
-            };
-            auto const before = cpu();
-            std::this_thread::sleep_for(200ms);
-            BOOST_TEST((cpu() - before < 50ms));
+            BOOST_TEST((cpu_time_during(200ms) < 50ms));
         }
     }
 }

@@ -9,6 +9,7 @@
 #define BOOST_TEST_MODULE fiber.machine
 #include <spindle/detail/fiber/machine.hpp>
 
+#include <support/cpu_time.hpp>
 #include <support/fixture.hpp>
 #include <support/hop.hpp>
 
@@ -26,7 +27,6 @@
 #include <exception>
 #include <functional>
 #include <memory>
-#include <sys/resource.h>
 #include <unistd.h>
 #include <thread>
 #include <vector>
@@ -455,21 +455,13 @@ BOOST_AUTO_TEST_CASE(use_no_cpu_when_they_have_nothing_to_do)
     });
     BOOST_TEST(eventually([&] { return s->stats().idle_processors == 4; }));
     std::this_thread::sleep_for(50ms); // the last one is on its way into its io_context
-    auto const cpu = [] {
-        struct rusage u = {};
-        ::getrusage(RUSAGE_SELF, &u);
-        return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1'000'000 + u.ru_utime.tv_usec
-            + u.ru_stime.tv_usec;
-    };
     auto const before = s->stats();
-    auto const cpu_before = cpu();
-    std::this_thread::sleep_for(1s);
-    auto const used = cpu() - cpu_before;
+    auto const used = cpu_time_during(1s);
     auto const after = s->stats();
     BOOST_TEST(after.switches == before.switches);
     BOOST_TEST(after.polls == before.polls);
     BOOST_TEST(after.wakes == before.wakes);
-    BOOST_TEST(used < 10'000);
+    BOOST_TEST((used < 10ms));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -525,13 +517,7 @@ BOOST_AUTO_TEST_CASE(that_wait_use_no_cpu_and_run_fibers_meanwhile)
         waited = true;
     });
     s.run([] { spindle::this_fiber::sleep_for(1ms); });
-    struct timespec before = {}, after = {};
-    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
-    std::this_thread::sleep_for(200ms);
-    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-    auto const used
-        = (after.tv_sec - before.tv_sec) * 1'000'000'000 + after.tv_nsec - before.tv_nsec;
-    BOOST_TEST(used < 40'000'000 * (sanitized ? 4 : 1));
+    BOOST_TEST((cpu_time_during(200ms) < 40ms * (sanitized ? 4 : 1)));
     p.set_value();
     BOOST_TEST(eventually([&] { return waited.load(); }));
 }

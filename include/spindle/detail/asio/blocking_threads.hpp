@@ -24,6 +24,8 @@ namespace spindle::detail {
 // A queue of calls, and threads that take them: one is started where none is free, up
 // to the limit; beyond that calls wait for their turn. One that finds nothing for some
 // seconds leaves. A call lies in the frame of its fiber, which parks until it was made.
+// Its thread is a foreign one to the scheduler (core::caller): the fiber may be gone,
+// and the scheduler be waiting in its destructor, before that has left ready().
 //
 // Lock order: mutex_ is a leaf.
 class blocking_threads {
