@@ -23,6 +23,8 @@ namespace spindle::detail {
 void host_monitor::start()
 {
     auto const& options = host_.options();
+    hogs_.reserve(options.processors); // here, for the sake of those who count
+    to_wake_.reserve(options.processors);
     thread_ = std::thread(
         [this, policy = monitor_policy(
                    options.handoff_after, options.preempt_after, options.processors)]() mutable {
@@ -46,12 +48,10 @@ void host_monitor::run(monitor_policy& policy) noexcept
         usual_slack_ = static_cast<unsigned long>(slack);
 #endif
     hurry(true);
-    hog_list hogs;
-    std::vector<host_machine*> to_wake;
     while (!ending_.load(std::memory_order_seq_cst)) {
-        auto const pause = host_.look_round(policy, hogs, to_wake);
-        report(hogs);
-        hogs.clear();
+        auto const pause = host_.look_round(policy, hogs_, to_wake_);
+        report(hogs_);
+        hogs_.clear();
         if (pause != duration::max()) {
             (void)wake_.park_until(now() + pause);
             continue;

@@ -23,6 +23,7 @@
 namespace spindle::detail {
 
 class host;
+class host_machine;
 class monitor_policy;
 
 // A fiber that has lost its processor, as it was then: it may have ended meanwhile.
@@ -70,7 +71,10 @@ private:
     atomic<bool> asleep_{false};
     atomic<bool> ending_{false};
     parker wake_;
-    std::set<void const*> reported_; // spawn sites; the thread's
+    // The thread's:
+    hog_list hogs_;
+    std::vector<host_machine*> to_wake_;
+    std::set<void const*> reported_; // spawn sites
     unsigned long usual_slack_ = 50'000;
     std::thread thread_;
 };
