@@ -17,6 +17,7 @@
 #include <spindle/this_fiber.hpp>
 
 #include <support/asio_fixture.hpp>
+#include <support/cpu_time.hpp>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -204,6 +205,28 @@ BOOST_AUTO_TEST_CASE(sockets_and_sleepers_are_served_meanwhile)
         BOOST_TEST(rounds == 20);
         BOOST_TEST(s.stats().handoffs >= 1u);
     });
+}
+
+// The monitor goes on looking, as rarely as it can.
+BOOST_AUTO_TEST_CASE(a_long_call_that_keeps_nothing_waiting_costs_nothing)
+{
+    on_scheduler s(2u);
+    std::promise<void> promise;
+    auto future = promise.get_future();
+    std::atomic<bool> begun{false};
+    spindle::spawn(
+        *s,
+        [&] {
+            spindle::blocking([&] {
+                begun = true;
+                future.wait();
+            });
+        },
+        asio::detached);
+    BOOST_TEST(eventually([&] { return begun.load(); }));
+    BOOST_TEST((cpu_time_during(250ms) < 25ms));
+    promise.set_value();
+    s->join();
 }
 
 BOOST_AUTO_TEST_CASE(nothing_parks_inside)
