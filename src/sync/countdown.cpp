@@ -10,6 +10,7 @@
 
 #include <spindle/detail/base/cpu_relax.hpp>
 #include <spindle/detail/fiber/stop.hpp>
+#include <spindle/detail/sync/wait_for.hpp>
 
 #include <mutex>
 

@@ -10,6 +10,7 @@
 
 #include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/sync/wait_for.hpp>
 
 #include <mutex>
 

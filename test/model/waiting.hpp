@@ -128,19 +128,6 @@ private:
     bool const timed_;
 };
 
-template <class What>
-wait_result wait_for(
-    What& what, blocked_waiter<>& w, wait_reason why, cancellable c = cancellable::yes)
-{
-    what.lock.lock();
-    if (!what.must_wait()) {
-        what.lock.unlock();
-        return wait_result::done;
-    }
-    what.waiters.push_back(w);
-    return w.wait(why, c);
-}
-
 } // namespace spindle::detail
 
 #endif // SPINDLE_TEST_MODEL_WAITING_HPP

@@ -216,21 +216,6 @@ public:
     using waiting::wait;
 };
 
-// Waits for `What`, which has a lock, its waiters, and must_wait() (async_wait.hpp).
-// With nothing held; `w` is of that lock.
-template <class What>
-wait_result wait_for(
-    What& what, blocked_waiter<>& w, wait_reason why, cancellable c = cancellable::yes) noexcept
-{
-    what.lock.lock();
-    if (!what.must_wait()) {
-        what.lock.unlock();
-        return wait_result::done;
-    }
-    what.waiters.push_back(w);
-    return w.wait(why, c);
-}
-
 // The end of a cancelled wait: throws operation_aborted. `self` null: a thread.
 [[noreturn]] SPINDLE_DECL void throw_aborted(fiber_record* self);
 
