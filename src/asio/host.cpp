@@ -256,7 +256,7 @@ scheduler_stats host::stats() const
     for (unsigned i = 0; i != processor_count(); ++i) {
         auto const& p = at(i);
         sum += p.stats.values();
-        s.queued += p.queue.size_hint() + !p.lane.empty_hint();
+        s.queued += p.size_hint();
     }
     s.fibers = live();
     s.processors = processors();

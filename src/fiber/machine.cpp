@@ -142,7 +142,7 @@ void machine::move_out() noexcept
 }
 
 // What runs now is the user's code, unless it is ours.
-void machine::after_switch() noexcept
+inline void machine::after_switch() noexcept
 {
     if (record_ || (current_ == main_ && main_is_outside_))
         tenure_.leave(); // I5
@@ -150,17 +150,36 @@ void machine::after_switch() noexcept
 
 // --- Boost.Fiber's side -------------------------------------------------------
 
-void machine::awakened(context* c) noexcept
+SPINDLE_FLATTEN void machine::awakened(context* c) noexcept
 {
-    if (auto* const g = std::exchange(leaving_, nullptr)) {
-        BOOST_ASSERT(g->ctx() == c);
-        scheduler_->detach_worker_context(c); // I3
-        // After a commit that returned true *g may be running elsewhere, or be gone.
-        if (!std::exchange(g->commit, nullptr)(g->commit_argument))
-            requeue(*g);
-        after_switch(); // the fiber came in before it left
+    auto* const g = std::exchange(leaving_, nullptr);
+    if (!g) [[unlikely]] {
+        awaken_from_outside(c);
         return;
     }
+    BOOST_ASSERT(g->ctx() == c);
+    scheduler_->detach_worker_context(c); // I3
+    // After a commit that returned true *g may be running elsewhere, or be gone.
+    if (auto const commit = g->commit; !commit)
+        take_turn_again(*g);
+    else if (g->commit = nullptr; !commit(g->commit_argument)) [[unlikely]]
+        requeue(*g);
+    after_switch(); // the fiber came in before it left
+}
+
+// A yield: behind what is queued here.
+inline void machine::take_turn_again(fiber_record& g) noexcept
+{
+    if (g.bound || !processor_ || &processor_->owner != g.scheduler()) [[unlikely]] {
+        requeue(g); // wherever it belongs
+        return;
+    }
+    g.state.store(fiber_state::runnable, std::memory_order_relaxed);
+    processor_->owner.put_tail(*processor_, g);
+}
+
+SPINDLE_NOINLINE void machine::awaken_from_outside(context* c) noexcept
+{
     auto const was = come_in();
     awaken(c);
     go_out(was);
@@ -174,7 +193,7 @@ void machine::awaken(context* c) noexcept
     if (c == main_) {
         main_ready_ = true;
         if (!driving_) // by Boost.Fiber's API: what is queued already comes before it
-            slices_ = processor_ ? processor_->queue.size_hint() + !processor_->lane.empty_hint()
+            slices_ = processor_ ? processor_->size_hint()
                                  : static_cast<unsigned>(kept_.size());
         return;
     }
@@ -204,8 +223,6 @@ machine::context* machine::pick_next() noexcept
             fatal(
                 "a fiber waits, or yields, by Boost.Fiber's API inside spindle::blocking(), where "
                 "nothing may park it");
-    } else if (auto* const next = next_fiber()) {
-        return next;
     }
     auto* const next = choose();
     if (next) {
@@ -216,9 +233,48 @@ machine::context* machine::pick_next() noexcept
     return next;
 }
 
-// The short way: from a fiber of ours straight to another one, while main waits in
-// run(). What is different then is done by choose() and enter().
-machine::context* machine::next_fiber() noexcept
+// Boost.Fiber's scheduler::yield() with the short way first: from a fiber of ours
+// straight to another one, while main waits in run(). What is different then is done
+// by choose() and enter().
+SPINDLE_FLATTEN void machine::give_way(
+    fiber_record& self, commit_function commit, void* argument) noexcept
+{
+    self.commit = commit;
+    self.commit_argument = argument;
+    leaving_ = &self; // inside until somebody else's code runs: after_switch()
+    auto* next = next_fiber();
+    if (!next) [[unlikely]]
+        next = pick_next();
+    next->resume(self.ctx());
+}
+
+SPINDLE_FLATTEN void machine::give_turn(fiber_record& self) noexcept
+{
+    auto const was = come_in();
+    if (!self.bound && stays())
+        go_out(was);
+    else
+        give_way(self, nullptr, nullptr);
+}
+
+// The lines that a switch touches first: of a fiber that is next but one they come
+// while the next one runs. A few fibers are in the cache anyhow.
+inline void machine::fetch_early(local_queue const& q) noexcept
+{
+#if defined(__GNUC__)
+    constexpr std::uint32_t few = 32;
+    constexpr int lines_below = 4, lines_above = 2; // a pooled fiber's context, its record
+    if (auto const* const r = q.peek_if_more_than(few)) [[unlikely]] {
+        auto const* const g = reinterpret_cast<std::byte const*>(static_cast<fiber_record const*>(r));
+        for (int i = -lines_below; i != lines_above; ++i)
+            __builtin_prefetch(g + i * int{cache_line_size});
+    }
+#else
+    (void)q;
+#endif
+}
+
+inline machine::context* machine::next_fiber() noexcept
 {
     if (!driving_ || slices_ == 0 || may_go_on_ || !processor_)
         return nullptr;
@@ -227,6 +283,7 @@ machine::context* machine::next_fiber() noexcept
         return nullptr;
     --slices_;
     auto& g = static_cast<fiber_record&>(*r);
+    fetch_early(processor_->queue);
     record_ = &g;
     current_ = g.ctx();
     enter_fiber(g);
@@ -265,7 +322,7 @@ void machine::notify() noexcept
 
 // --- what runs next -------------------------------------------------------------
 
-machine::context* machine::choose() noexcept
+SPINDLE_NOINLINE machine::context* machine::choose() noexcept
 {
     if (forced_ != nullptr) {
         record_ = std::exchange(forced_, nullptr);
@@ -300,7 +357,7 @@ machine::context* machine::choose() noexcept
         if (slices_ == 0 && !main_ready_) {
             // Main waits, or yields by Boost.Fiber's API: nobody else hands out
             // slices. When it yields it is as one of those in the queue.
-            slices_ = current_ == main_ ? std::max(1u, processor_->queue.size_hint())
+            slices_ = current_ == main_ ? std::max(1u, processor_->size_hint())
                                         : slices_between_dispatches;
             if (dispatcher_ready_)
                 return leave_for(dispatcher_);
@@ -334,7 +391,7 @@ machine::context* machine::choose() noexcept
     return nullptr;
 }
 
-bool machine::stays() noexcept
+inline bool machine::stays() noexcept
 {
     auto* const p = processor_;
     if (!p || slices_ == 0 || !p->empty_hint() || p->owner.global_size_hint() != 0
@@ -375,7 +432,7 @@ void machine::enter(context* next) noexcept
     swap_exceptions(*slot);
 }
 
-void machine::enter_fiber(fiber_record& g) noexcept
+inline void machine::enter_fiber(fiber_record& g) noexcept
 {
     g.state.store(fiber_state::running, std::memory_order_relaxed);
     if (!g.pooled) [[unlikely]]
@@ -387,7 +444,7 @@ void machine::enter_fiber(fiber_record& g) noexcept
     swap_exceptions(g.exceptions);
 }
 
-void machine::swap_exceptions(exception_state& slot) noexcept
+inline void machine::swap_exceptions(exception_state& slot) noexcept
 {
     if (&slot == owner_) // I2
         return;
@@ -413,7 +470,7 @@ void machine::settle(context* launcher) noexcept
     owner_ = &record_->exceptions;
 }
 
-void machine::requeue(fiber_record& g) noexcept
+SPINDLE_NOINLINE void machine::requeue(fiber_record& g) noexcept
 {
     g.state.store(fiber_state::runnable, std::memory_order_relaxed);
     if (g.bound)

@@ -29,76 +29,50 @@ fiber_record* current_fiber() noexcept
 
 namespace {
 
-// The switch itself. Boost.Fiber's yield is pick_next(), the jump, and
-// awakened() on the other side.
-void give_way(
-    machine& m, fiber_record& self, commit_function commit, void* argument) noexcept
+[[noreturn]] SPINDLE_NOINLINE void refuse_without_scheduler() noexcept
 {
-    self.commit = commit;
-    self.commit_argument = argument;
-    m.leave(self); // inside until somebody else's code runs: machine::after_switch()
-    auto* const c = self.ctx();
-    c->get_scheduler()->yield(c);
-}
-
-// Runs on the next stack, on the thread that the fiber has left.
-bool commit_yield(void* argument) noexcept
-{
-    auto& g = *static_cast<fiber_record*>(argument);
-    g.state.store(fiber_state::runnable, std::memory_order_relaxed);
-    auto* const m = machine::current();
-    auto* const p = m->held();
-    if (!g.bound && p && &p->owner == g.scheduler()) {
-        p->owner.put_tail(*p, g);
-        return true;
-    }
-    return false; // wherever it belongs
+    fatal(
+        "a fiber of Boost.Fiber's own, on a thread without a scheduler of Spindle's, would "
+        "have to wait in a primitive of Spindle's: call spindle::attach(io_context, {}) and "
+        "run that io_context on the thread, or use spindle::spawn");
 }
 
 } // namespace
 
-void park(
+SPINDLE_FLATTEN void park(
     fiber_record& self, commit_function commit, void* argument, wait_reason reason) noexcept
 {
     if (!self.bound && !self.scheduler()) [[unlikely]]
-        fatal(
-            "a fiber of Boost.Fiber's own, on a thread without a scheduler of Spindle's, would "
-            "have to wait in a primitive of Spindle's: call spindle::attach(io_context, {}) and "
-            "run that io_context on the thread, or use spindle::spawn");
+        refuse_without_scheduler();
     self.reason.store(reason, std::memory_order_relaxed);
     self.state.store(fiber_state::waiting, std::memory_order_relaxed);
-    auto& m = *machine::current();
+    auto& m = *machine_here();
     m.stay_in();
     if (auto* const p = m.held()) {
         self.since = p->coarse_now;
         p->stats.parks.add();
     }
-    give_way(m, self, commit, argument);
+    m.give_way(self, commit, argument);
     self.reason.store(wait_reason::none, std::memory_order_relaxed);
 }
 
 void yield(fiber_record& self) noexcept
 {
-    auto& m = *machine::current();
-    auto const was = m.come_in();
-    if (!self.bound && m.stays())
-        m.go_out(was);
-    else
-        give_way(m, self, &commit_yield, &self);
+    machine_here()->give_turn(self);
 }
 
 void rest(fiber_record& self, commit_function commit) noexcept
 {
     auto& m = *machine::current();
     m.stay_in();
-    give_way(m, self, commit, &self);
+    m.give_way(self, commit, &self);
 }
 
 namespace {
 
 // A bound fiber. One of the scheduler's own threads need not count itself: the
 // scheduler joins it.
-void post_slice(fiber_record& g) noexcept
+SPINDLE_NOINLINE void post_slice(fiber_record& g) noexcept
 {
     auto& home = *g.scheduler();
     auto* const m = machine::current();
@@ -110,32 +84,37 @@ void post_slice(fiber_record& g) noexcept
     g.bound->post_slice(g);
 }
 
+SPINDLE_NOINLINE void submit(core& home, fiber_record& g) noexcept { home.submit(g); }
+
 // Inside, by a thread that holds `p` or nothing. A free fiber.
-void ready_inside(processor* p, fiber_record& g, lane where) noexcept
+template <class Put>
+void ready_inside(processor* p, fiber_record& g, Put put) noexcept
 {
     auto& home = *g.scheduler();
-    if (!p || &p->owner != &home) {
-        home.submit(g);
+    if (!p || &p->owner != &home) [[unlikely]] {
+        submit(home, g);
         return;
     }
     p->stats.readies.add();
-    if (where == lane::next)
-        home.put_next(*p, g);
-    else
-        home.put_last(*p, g);
+    put(home, *p);
 }
 
 } // namespace
 
-void ready(fiber_record& g, lane where) noexcept
+SPINDLE_FLATTEN SPINDLE_NOINLINE void ready(fiber_record& g, lane where) noexcept
 {
     g.state.store(fiber_state::runnable, std::memory_order_relaxed);
-    if (g.bound) {
+    if (g.bound) [[unlikely]] {
         post_slice(g);
         return;
     }
-    visit const inside;
-    ready_inside(inside.held(), g, where);
+    visit const inside(machine_here());
+    ready_inside(inside.held(), g, [&](core& home, processor& p) noexcept {
+        if (where == lane::next)
+            home.put_next(p, g);
+        else
+            home.put_last(p, g);
+    });
 }
 
 void ready_new(fiber_record& g) noexcept
@@ -149,7 +128,8 @@ void ready_new(fiber_record& g) noexcept
         else if (inside.here() && inside.here()->is_hired())
             g.scheduler()->count_spawned();
         if (!g.bound) {
-            ready_inside(p, g, lane::next);
+            ready_inside(
+                p, g, [&](core& home, processor& at) noexcept { home.put_new(at, g); });
             return;
         }
     }

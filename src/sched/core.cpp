@@ -65,6 +65,12 @@ runnable* core::steal(processor& p, time_point at_time) noexcept
             continue;
         auto& victim = at(i);
         auto& seen = p.seen[i];
+        if (victim.fresh.size_hint() >= victim_memory::worth_taking)
+            if (auto* const r = victim.fresh.steal_half(p.fresh)) {
+                p.stats.steals.add();
+                p.stats.stolen.add(p.fresh.size_hint() + 1);
+                return r;
+            }
         if (seen.queue_waits(victim.queue, at_time)) {
             if (auto* const r = victim.queue.steal_half(p.queue)) {
                 p.stats.steals.add();
@@ -84,6 +90,8 @@ runnable* core::steal(processor& p, time_point at_time) noexcept
 void core::give_up(processor& p) noexcept
 {
     if (auto* const r = p.lane.take())
+        global_.push(*r);
+    while (auto* const r = p.fresh.pop_oldest())
         global_.push(*r);
     while (auto* const r = p.queue.try_pop())
         global_.push(*r);

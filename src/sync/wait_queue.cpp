@@ -83,23 +83,7 @@ void blocked_wait<Lock>::abort() noexcept
 }
 
 template <class Lock>
-wait_result blocked_wait<Lock>::wait(wait_reason why, cancellable c) noexcept
-{
-    waiter_.result = wait_result::waiting;
-    waiter_.parked = true; // once the lock is released
-    if (aborted_ && c == cancellable::yes) {
-        waiter_.leave_queue();
-        waiter_.result = wait_result::aborted;
-        lock_.unlock();
-    } else if (waiter_.fiber)
-        wait_in_fiber(why, c);
-    else
-        wait_in_thread(why);
-    return waiter_.result;
-}
-
-template <class Lock>
-void blocked_wait<Lock>::wait_in_fiber(wait_reason why, cancellable c) noexcept
+inline void blocked_wait<Lock>::wait_in_fiber(wait_reason why, cancellable c) noexcept
 {
     auto& self = *waiter_.fiber;
     auto const refuse = [this](wait_result r) noexcept {
@@ -121,7 +105,7 @@ void blocked_wait<Lock>::wait_in_fiber(wait_reason why, cancellable c) noexcept
 }
 
 template <class Lock>
-void blocked_wait<Lock>::wait_in_thread(wait_reason why) noexcept
+SPINDLE_NOINLINE void blocked_wait<Lock>::wait_in_thread(wait_reason why) noexcept
 {
     waiter thread;
     waiter_.context = &thread;
@@ -129,6 +113,22 @@ void blocked_wait<Lock>::wait_in_thread(wait_reason why) noexcept
     lock_.unlock();
     if (!thread.wait_until(deadline_) && !end_wait(wait_result::timed_out))
         thread.wait(why); // taken out just now: the wake-up is on its way
+}
+
+template <class Lock>
+SPINDLE_FLATTEN wait_result blocked_wait<Lock>::wait(wait_reason why, cancellable c) noexcept
+{
+    waiter_.result = wait_result::waiting;
+    waiter_.parked = true; // once the lock is released
+    if (aborted_ && c == cancellable::yes) {
+        waiter_.leave_queue();
+        waiter_.result = wait_result::aborted;
+        lock_.unlock();
+    } else if (waiter_.fiber)
+        wait_in_fiber(why, c);
+    else
+        wait_in_thread(why);
+    return waiter_.result;
 }
 
 template class blocked_wait<spin_lock>;

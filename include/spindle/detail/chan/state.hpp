@@ -173,7 +173,7 @@ private:
         && std::is_default_constructible_v<T>);
     static constexpr bool moves = std::is_nothrow_move_constructible_v<T>;
 
-    BOOST_NOINLINE chan_result send_locked(T& v, fiber_record* self)
+    SPINDLE_FLATTEN BOOST_NOINLINE chan_result send_locked(T& v, fiber_record* self)
     {
         chan_section section(*this, std::adopt_lock);
         auto const result = put(std::move(v), section.wake);
@@ -183,7 +183,7 @@ private:
         return wait(senders_, &v, self, wait_reason::send);
     }
 
-    BOOST_NOINLINE chan_result receive_locked(std::optional<T>& out, fiber_record* self)
+    SPINDLE_FLATTEN BOOST_NOINLINE chan_result receive_locked(std::optional<T>& out, fiber_record* self)
     {
         chan_section section(*this, std::adopt_lock);
         auto const result = get(out, section.wake);

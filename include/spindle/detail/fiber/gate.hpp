@@ -23,6 +23,16 @@ namespace spindle::detail {
 #endif
 extern thread_local constinit machine* this_machine;
 
+// The same, for functions that are not inlined and ask once, before anything that
+// may park.
+inline machine* machine_here() noexcept
+{
+#if defined(__GNUC__)
+    asm volatile("");
+#endif
+    return this_machine;
+}
+
 // On a thread, in a fiber that has no record yet, in a handler.
 SPINDLE_DECL SPINDLE_NOINLINE fiber_record* pass_gate_slowly();
 
@@ -31,10 +41,7 @@ SPINDLE_DECL SPINDLE_NOINLINE fiber_record* pass_gate_slowly();
 template <class Unchanged>
 inline fiber_record* pass_gate(Unchanged unchanged)
 {
-#if defined(__GNUC__)
-    asm volatile("");
-#endif
-    auto* const m = this_machine;
+    auto* const m = machine_here();
     if (m && m->record_ && unchanged(m->entry_mark)) [[likely]]
         return m->record_;
     return pass_gate_slowly();

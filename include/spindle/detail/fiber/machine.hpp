@@ -211,12 +211,14 @@ public:
     // it wants the next one; fibers that it woke are in the queues.
     time_point dispatch() noexcept;
 
-    // `self` runs here, and gives way by Boost.Fiber's yield next.
-    void leave(fiber_record& self) noexcept { leaving_ = &self; }
+    // `self` runs here, inside. Switches to the next fiber; there `commit` is called,
+    // or, if that is null, `self` put behind what is queued here. Returns when it runs
+    // again, on whatever thread: this machine may be another one's then, or gone.
+    void give_way(fiber_record& self, commit_function commit, void* argument) noexcept;
 
-    // The free fiber that runs here gives up its turn: true if it is the next again,
-    // with nothing else queued, and may go on. It has used up a slice then.
-    bool stays() noexcept;
+    // `self` runs here. Gives up its turn, unless it is the next again, with nothing
+    // else queued: then it has used up a slice.
+    void give_turn(fiber_record& self) noexcept;
 
     // Takes the flag that notify() sets.
     bool take_notified() noexcept
@@ -289,10 +291,14 @@ private:
 
     SPINDLE_NOINLINE void settle_tenure() noexcept;
     context* choose() noexcept;
+    bool stays() noexcept;
     void awaken(context* c) noexcept;
+    void awaken_from_outside(context* c) noexcept;
+    void take_turn_again(fiber_record& g) noexcept;
     void after_switch() noexcept;
     context* leave_for(context* c) noexcept;
     context* next_fiber() noexcept;
+    static void fetch_early(local_queue const& q) noexcept;
     void enter(context* next) noexcept;
     void enter_fiber(fiber_record& g) noexcept;
     void swap_exceptions(exception_state& slot) noexcept;
@@ -345,7 +351,8 @@ private:
 // that it holds stays. Nests. Nothing parks meanwhile.
 class visit {
 public:
-    visit() noexcept : machine_(machine::current()), was_(machine_ && machine_->come_in()) {}
+    visit() noexcept : visit(machine::current()) {}
+    explicit visit(machine* m) noexcept : machine_(m), was_(m && m->come_in()) {}
     visit(visit const&) = delete;
     visit& operator=(visit const&) = delete;
 

@@ -29,7 +29,7 @@ namespace spindle::detail {
 //   table_       slots are filled once, before count_ says so; never emptied
 //   live_        any thread
 //   callers_     any thread; who destroys the scheduler waits for it
-//   processors   put_next, put_tail, pick and steal: the one that holds `p`
+//   processors   put_next, put_new, put_tail, pick and steal: the one that holds `p`
 //
 // Invariants
 //
@@ -70,6 +70,19 @@ public:
     {
         if (auto* const displaced = p.lane.put(r))
             put_tail(p, *displaced);
+        if (!alone_.load(std::memory_order_relaxed))
+            wake_one();
+    }
+
+    // The owner of `p`. The same for one that begins: what was to run next, most likely
+    // begun just before it, runs soon after it.
+    void put_new(processor& p, runnable& r) noexcept
+    {
+        if (auto* const displaced = p.lane.put(r))
+            p.fresh.push(*displaced, [&](std::span<runnable* const> half) {
+                p.stats.overflows.add();
+                global_.push(half);
+            });
         if (!alone_.load(std::memory_order_relaxed))
             wake_one();
     }

@@ -163,6 +163,16 @@ public:
         }
     }
 
+    // Owner only. Where there are more than `n`, the one that is likely to be popped
+    // next, to be fetched into the cache; not to be looked into: a thief may have it.
+    runnable const* peek_if_more_than(std::uint32_t n) const noexcept
+    {
+        auto const h = head_.load(std::memory_order_relaxed);
+        return tail_.load(std::memory_order_relaxed) - h > n
+            ? slots_[h % capacity].load(std::memory_order_relaxed)
+            : nullptr;
+    }
+
     // Any thread. How many entries have left so far, modulo 2^32.
     std::uint32_t left_hint() const noexcept { return head_.load(std::memory_order_relaxed); }
 

@@ -16,10 +16,12 @@
 #include <spindle/detail/base/random.hpp>
 #include <spindle/detail/sched/counters.hpp>
 #include <spindle/detail/sched/local_queue.hpp>
+#include <spindle/detail/sched/newborns.hpp>
 #include <spindle/detail/sched/run_next.hpp>
 #include <spindle/detail/sched/steal_order.hpp>
 #include <spindle/detail/sched/victim_memory.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <vector>
 
@@ -39,12 +41,12 @@ struct processor {
     processor(processor const&) = delete;
     processor& operator=(processor const&) = delete;
 
-    // Owner only. What to run next from here: the fast lane, but not for ever,
-    // then the queue in order.
+    // Owner only. What to run next from here: the fast lane, but not for ever; then
+    // what was started last, but not always, or what has waited longest.
     runnable* pick() noexcept
     {
-        if (bound.queue_first()) {
-            if (auto* const r = queue.try_pop()) {
+        if (bound.queue_first()) [[unlikely]] {
+            if (auto* const r = pick_queued()) {
                 bound.reset();
                 return r;
             }
@@ -53,15 +55,22 @@ struct processor {
             bound.count();
             return r;
         }
-        if (auto* const r = queue.try_pop()) {
+        if (auto* const r = pick_queued()) {
             bound.reset();
             return r;
         }
         return nullptr;
     }
 
-    // Any thread. A hint.
-    bool empty_hint() const noexcept { return lane.empty_hint() && queue.size_hint() == 0; }
+    // Any thread. Hints.
+    bool empty_hint() const noexcept
+    {
+        return lane.empty_hint() && queue.size_hint() == 0 && fresh.empty_hint();
+    }
+    unsigned size_hint() const noexcept
+    {
+        return queue.size_hint() + fresh.size_hint() + !lane.empty_hint();
+    }
 
     core& owner;
     unsigned const id;
@@ -78,11 +87,39 @@ struct processor {
     counters stats;
     run_next lane;
     local_queue queue;
+    newborns fresh;
     // Where fibers sleep that run here; the asio room's.
     timer_queue* timers = nullptr;
     // As a thief: the order of its victims, and what it remembers of each.
     steal_order victims;
     std::vector<victim_memory> seen;
+
+private:
+    // Of those that have not run, the oldest may lie below a stream of new ones; and what
+    // was woken must not wait for all that is started meanwhile.
+    runnable* pick_queued() noexcept
+    {
+        if (fresh.empty_hint()) [[likely]]
+            return queue.try_pop();
+        if (++turns_ % queue_turn == 0)
+            if (auto* const r = queue.try_pop())
+                return r;
+        auto* r = static_cast<runnable*>(nullptr);
+        if (coarse_now - oldest_at_ < oldest_every) [[likely]] {
+            r = fresh.pop_newest();
+        } else {
+            oldest_at_ = coarse_now;
+            r = fresh.pop_oldest();
+        }
+        return r ? r : queue.try_pop();
+    }
+
+    static constexpr unsigned queue_turn = 4;
+    // Each one so begun may be the root of a tree that is alive beside the others.
+    static constexpr auto oldest_every = std::chrono::milliseconds(10);
+
+    unsigned turns_ = 0;
+    time_point oldest_at_ = coarse_now;
 };
 
 } // namespace spindle::detail
