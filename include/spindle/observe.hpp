@@ -12,6 +12,7 @@
 
 #include <spindle/observe/prometheus.hpp>
 #include <spindle/observe/stats.hpp>
+#include <spindle/observe/trace.hpp>
 #include <spindle/scheduler_stats.hpp>
 
 #endif // SPINDLE_OBSERVE_HPP

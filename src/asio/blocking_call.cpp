@@ -11,6 +11,7 @@
 #include <spindle/detail/asio/asio_core.hpp>
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/detail/fiber/park.hpp>
+#include <spindle/detail/fiber/watch.hpp>
 
 #include <cerrno>
 #include <utility>
@@ -60,6 +61,8 @@ blocking_call::blocking_call()
     mark_ = std::exchange(m->entry_mark[0], &barred);
     m->count_blocking();
     fiber_->state.store(fiber_state::blocking, std::memory_order_relaxed);
+    if (core.traced()) [[unlikely]]
+        note_event(core, trace_kind::block, nullptr, fiber_);
 }
 
 blocking_call::~blocking_call()
@@ -70,6 +73,8 @@ blocking_call::~blocking_call()
         set_errno(error_);
         return;
     }
+    if (auto& core = *fiber_->scheduler(); core.traced()) [[unlikely]]
+        note_event(core, trace_kind::unblock, nullptr, fiber_);
     fiber_->state.store(fiber_state::running, std::memory_order_relaxed);
     machine_->count_blocking();
     machine_->entry_mark[0] = mark_;

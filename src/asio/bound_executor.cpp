@@ -36,7 +36,8 @@ void run_slice(fiber_record& g) noexcept
     auto* const home = m->home();
     if (!m->held())
         m->set_home(g.scheduler());
-    m->run(g, 1);
+    single_slice const one(g);
+    m->run(g, one.slices, one.may_go_on);
     m->set_home(home);
     if (m->has_stock_fibers())
         core.see_to_stock_fibers(*m);

@@ -235,9 +235,10 @@ bool guest::drain(fiber_record* first) noexcept
     struct limits {
         guest& self;
         time_point until;
+        bool traced;
 
         bool may_go_on() const noexcept { return now() < until && !self.io()->stopped(); }
-    } limit{*this, now() + drain_time};
+    } limit{*this, now() + drain_time, traced()};
     p.coarse_now = limit.until;
 
     auto left = slices_in_a_drain;
@@ -248,9 +249,12 @@ bool guest::drain(fiber_record* first) noexcept
         wake_one(); // there is more than this thread takes
     while (next || (next = p.pick()) || (next = take_global(p)) || (next = steal(p, now()))) {
         left -= m->run(
-            static_cast<fiber_record&>(*next), left,
+            static_cast<fiber_record&>(*next), left + limit.traced,
             [](void* argument) noexcept {
-                return static_cast<limits*>(argument)->may_go_on();
+                auto const& l = *static_cast<limits*>(argument);
+                if (l.traced && !machine::note_slice_end(nullptr)) [[unlikely]]
+                    return false;
+                return l.may_go_on();
             },
             &limit);
         next = nullptr;

@@ -43,7 +43,7 @@ std::string schedtrace_line(scheduler_stats const& s, unsigned scheduler, durati
     auto const ms = std::chrono::duration_cast<std::chrono::milliseconds>(since_start).count();
     auto line = "SCHED " + std::to_string(ms) + "ms:";
     auto const say = [&](char const* name, std::uint64_t value) {
-        line += std::string(" ") + name + '=' + std::to_string(value);
+        line.append(1, ' ').append(name).append(1, '=').append(std::to_string(value));
     };
     say("scheduler", scheduler);
     say("processors", s.processors);
@@ -55,8 +55,11 @@ std::string schedtrace_line(scheduler_stats const& s, unsigned scheduler, durati
     say("queued", s.queued);
     say("global", s.queued_globally);
     line += " [";
-    for (auto const& p : s.by_processor)
-        line += (p.id == 0 ? "" : " ") + std::to_string(p.queued);
+    for (auto const& p : s.by_processor) {
+        if (p.id != 0)
+            line += ' ';
+        line += std::to_string(p.queued);
+    }
     line += ']';
     say("switches", s.switches);
     say("steals", s.steals);

@@ -105,7 +105,7 @@ void machine::settle_tenure() noexcept
     case tenure::finding::nothing:
         return;
     case tenure::finding::called:
-        slices_ = 0; // main has its turn
+        slices_ = may_go_on_ ? 1 : 0; // main has its turn; who is asked says no to the last
         break;
     case tenure::finding::watched:
         break;
@@ -334,6 +334,8 @@ machine::context* machine::choose() noexcept
             --slices_;
         record_ = static_cast<fiber_record*>(kept_.pop_front());
         return record_->ctx();
+    } else if (may_go_on_) {
+        (void)may_go_on_(permission_argument_); // nothing follows, but a note may be made
     }
 
     if (main_ready_)
@@ -401,6 +403,8 @@ void machine::enter_fiber(fiber_record& g) noexcept
 bool machine::note_slice_end(void*) noexcept
 {
     auto const* const m = current();
+    if (m->leaving_)
+        note_leave(*m->leaving_, m->processor_);
     return m->slices_ > 1; // the last one is for being asked here
 }
 

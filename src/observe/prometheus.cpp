@@ -57,6 +57,11 @@ std::string digits(double value)
     return {text.data(), end};
 }
 
+std::string label(std::string_view name, std::string_view value)
+{
+    return std::string(name).append("=\"").append(value).append(1, '"');
+}
+
 class writer {
 public:
     writer(std::ostream& os, std::span<source const> all) : os_(os), all_(all) {}
@@ -97,11 +102,11 @@ public:
         describe(name, "Fibers alive, by what they are doing.", "gauge");
         for (auto const& s : all_) {
             auto const& n = s.stats.states;
-            sample(name, s.label, "state=\"created\"", n.created);
-            sample(name, s.label, "state=\"runnable\"", n.runnable);
-            sample(name, s.label, "state=\"running\"", n.running);
-            sample(name, s.label, "state=\"blocking\"", n.blocking);
-            sample(name, s.label, "state=\"waiting\"", n.waiting);
+            sample(name, s.label, label("state", "created"), n.created);
+            sample(name, s.label, label("state", "runnable"), n.runnable);
+            sample(name, s.label, label("state", "running"), n.running);
+            sample(name, s.label, label("state", "blocking"), n.blocking);
+            sample(name, s.label, label("state", "waiting"), n.waiting);
         }
     }
 
@@ -122,10 +127,10 @@ public:
             for (std::size_t i = 0; i <= last_bucket; ++i) {
                 n += h.counts[i];
                 if (i >= first_bucket)
-                    sample(bucket, s.label, "le=\"" + digits(seconds(h.bound(i))) + '"', n);
+                    sample(bucket, s.label, label("le", digits(seconds(h.bound(i)))), n);
             }
             n = h.count();
-            sample(bucket, s.label, "le=\"+Inf\"", n);
+            sample(bucket, s.label, label("le", "+Inf"), n);
             line(std::string(name) + "_sum", s.label, {}, digits(seconds(h.total)));
             sample(std::string(name) + "_count", s.label, {}, n);
         }
@@ -148,7 +153,7 @@ private:
         for (auto const& s : all_)
             for (auto const& p : s.stats.by_processor)
                 sample(
-                    name, s.label, "processor=\"" + std::to_string(p.id) + '"',
+                    name, s.label, label("processor", std::to_string(p.id)),
                     static_cast<std::uint64_t>(get(p)));
     }
 
@@ -251,7 +256,7 @@ void write_prometheus(std::ostream& os, std::span<named_stats const> all)
 {
     std::vector<source> sources;
     for (auto const& n : all)
-        sources.push_back({"scheduler=\"" + escaped(n.name) + '"', n.stats});
+        sources.push_back({label("scheduler", escaped(n.name)), n.stats});
     write(os, sources);
 }
 

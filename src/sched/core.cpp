@@ -9,6 +9,7 @@
 #include <spindle/detail/sched/core.hpp>
 
 #include <spindle/detail/base/cpu_relax.hpp>
+#include <spindle/detail/sched/trace_log.hpp>
 
 #include <algorithm>
 #include <array>
@@ -146,18 +147,27 @@ runnable* core::steal(processor& p, time_point at_time) noexcept
         auto& seen = p.seen[i];
         if (seen.queue_waits(victim.queue, at_time)) {
             if (auto* const r = victim.queue.steal_half(p.queue)) {
-                p.stats.steals.add();
-                p.stats.stolen.add(p.queue.size_hint() + 1);
+                note_steal(p, i, p.queue.size_hint() + 1);
                 return r;
             }
         }
         if (auto* const r = victim.lane.steal(seen.lane, at_time)) {
-            p.stats.steals.add();
-            p.stats.stolen.add();
+            note_steal(p, i, 1);
             return r;
         }
     }
     return nullptr;
+}
+
+void core::note_steal(processor& p, unsigned from, std::size_t n) const noexcept
+{
+    p.stats.steals.add();
+    p.stats.stolen.add(n);
+    if (traced())
+        trace_log::add(
+            {.kind = trace_kind::steal,
+             .processor = trace_processor(number_, p.id),
+             .value = value_of_steal(from, n)});
 }
 
 void core::give_up(processor& p) noexcept

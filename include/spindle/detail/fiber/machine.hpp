@@ -242,9 +242,6 @@ public:
     // As on_main(), and not in the middle of a switch to it: run() may be called.
     bool may_run() const noexcept { return on_main() && !driving_; }
 
-    // The calling thread's. The fiber that has begun to give way here, or nullptr.
-    fiber_record const* who_leaves() const noexcept { return leaving_; }
-
     // As running(), without making anything.
     fiber_record const* known_fiber() const noexcept { return record_; }
 

@@ -12,10 +12,10 @@
 
 #include <spindle/config.hpp>
 #include <spindle/detail/fiber/record.hpp>
+#include <spindle/detail/sched/processor.hpp>
+#include <spindle/detail/sched/trace_log.hpp>
 
 namespace spindle::detail {
-
-struct processor;
 
 // Shape
 //
@@ -36,7 +36,7 @@ struct processor;
 // fibers of other schedulers and for those of Boost.Fiber's own (doc/design/observing.adoc
 // has the numbers).
 //
-// Evidence: test/fiber/watch.cpp
+// Evidence: test/asio/scheduler_stats.cpp, test/observe/trace.cpp
 
 // Whoever makes `g` ready, before anybody else can see it. `by_itself`: it has given up
 // its turn, or what it was about to wait for has come.
@@ -44,6 +44,23 @@ SPINDLE_DECL SPINDLE_NOINLINE void note_ready(fiber_record& g, bool by_itself = 
 
 // The thread that is about to run `g`, which is noted. `p` is what it holds, or null.
 SPINDLE_DECL SPINDLE_NOINLINE void note_entry(fiber_record& g, processor* p) noexcept;
+
+// The thread that `g` has run on, and that it is about to leave; the same `p`.
+SPINDLE_DECL void note_leave(fiber_record const& g, processor* p) noexcept;
+
+// For main, where it runs one fiber alone: how many slices run() must be given for
+// that, and who is to be asked; see processor::slices.
+struct single_slice {
+    SPINDLE_DECL explicit single_slice(fiber_record const& g) noexcept;
+
+    unsigned slices;
+    run_permission may_go_on;
+};
+
+// Any thread, while `home` is being traced: whatever else happens to a processor, or to
+// a fiber that does not go away meanwhile.
+SPINDLE_DECL SPINDLE_NOINLINE void note_event(
+    core const& home, trace_kind kind, processor const* p, fiber_record const* g = nullptr) noexcept;
 
 } // namespace spindle::detail
 

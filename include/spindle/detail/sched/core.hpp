@@ -179,6 +179,7 @@ public:
     // Any thread. What is watched, and from when on. A fiber that became ready before
     // has no time of that.
     unsigned watched() const noexcept { return watched_.load(std::memory_order_relaxed); }
+    bool traced() const noexcept { return (watched() & watch_trace) != 0; }
     time_point watched_since() const noexcept
     {
         return watched_since_.load(std::memory_order_relaxed);
@@ -205,6 +206,7 @@ protected:
     void await_callers() const noexcept;
 
     void show_watched(processor& p) noexcept; // under watching_
+    void note_steal(processor& p, unsigned from, std::size_t n) const noexcept;
 
     // One thread at a time. Fills the next slot of the table; false: it is full.
     bool add(processor& p) noexcept;
