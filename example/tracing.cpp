@@ -2,8 +2,8 @@
 //
 // tracing.cpp
 // ~~~~~~~~~~~
-// A workshop that is looked into: a source, three workers, a clerk whose calls block, and
-// a packer who computes for too long. What they do is written to a file that
+// A workshop that is looked into: a source, three workers, two clerks whose calls block,
+// and a packer who computes for too long. What they do is written to a file that
 // https://ui.perfetto.dev and Chrome's tracing page open, and what the scheduler has
 // counted is printed as Prometheus reads it.
 //
@@ -64,18 +64,19 @@ void work(options const& o)
             }
             workers.done();
         });
-    all.spawn({.name = "clerk"}, [&] {
-        for (int i = 0; i != 3; ++i) {
-            spindle::this_fiber::sleep_for(2ms);
-            // Somebody else has the processor meanwhile.
-            spindle::blocking([] { std::this_thread::sleep_for(3ms); });
-        }
-    });
+    for (char const* const name : {"clerk 1", "clerk 2"})
+        all.spawn({.name = name}, [&] {
+            for (int i = 0; i != 2; ++i) {
+                spindle::this_fiber::sleep_for(2ms);
+                // Somebody else has the processor meanwhile.
+                spindle::blocking([] { std::this_thread::sleep_for(3ms); });
+            }
+        });
     all.spawn({.name = "packer"}, [&] {
         int n = 0;
         while (auto const part = done.receive())
             if (++n == o.parts / 2)
-                compute_for(25ms); // too long: it loses its processor after 10 ms
+                compute_for(15ms); // too long: it loses its processor after 10 ms
     });
     workers.wait();
     done.close();

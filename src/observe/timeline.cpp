@@ -31,8 +31,8 @@ namespace {
 
 // Groups of lines, in this order. Those of processors have numbers from here on, one
 // for each scheduler.
-constexpr unsigned fibers_group = 1'000'001;
-constexpr unsigned threads_group = 1'000'000;
+constexpr unsigned fibers_group = 3'000'001;
+constexpr unsigned threads_group = 3'000'000;
 
 // A string of JSON's. What is no UTF-8 (a name cut in the middle of a letter, say) is
 // replaced.

@@ -22,8 +22,7 @@ namespace {
 // All schedulers of the process, newest first. Never destroyed: guests may outlive it.
 struct core_list {
     mutex lock;
-    core* first = nullptr;
-    unsigned made = 0;
+    core::listed* first = nullptr;
     unsigned watched = 0; // what those to come are to watch
 
     static core_list& get()
@@ -38,21 +37,27 @@ struct core_list {
 constinit run_permission core::slice_watcher_ = nullptr;
 
 core::core() noexcept
+    : number_([] {
+          static constinit atomic<unsigned> made{0};
+          return made.fetch_add(1, std::memory_order_relaxed) + 1;
+      }())
+{
+}
+
+core::listed::listed(core& c) noexcept : core_(c)
 {
     auto& list = core_list::get();
     std::lock_guard guard(list.lock);
-    number_ = ++list.made;
     next_ = list.first;
     if (next_)
         next_->previous_ = this;
     list.first = this;
-    if (list.watched & watch_latency)
-        watch(watch_latency, true);
-    if (list.watched & watch_trace)
-        watch(watch_trace, true);
+    for (auto const what : {watch_latency, watch_trace})
+        if (list.watched & what)
+            c.watch(what, true);
 }
 
-core::~core()
+core::listed::~listed()
 {
     auto& list = core_list::get();
     std::lock_guard guard(list.lock);
@@ -89,8 +94,8 @@ void core::watch_all(watch_kind what, bool on) noexcept
     auto& list = core_list::get();
     std::lock_guard guard(list.lock);
     list.watched = on ? list.watched | what : list.watched & ~unsigned{what};
-    for (auto* c = list.first; c; c = c->next_)
-        c->watch(what, on);
+    for (auto* l = list.first; l; l = l->next_)
+        l->core_.watch(what, on);
 }
 
 void core::await_callers() const noexcept

@@ -12,6 +12,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <mutex>
 #include <new>
@@ -24,41 +27,6 @@
 #endif
 
 namespace spindle::detail {
-
-trace_ring::trace_ring(std::size_t capacity)
-    : mask_(capacity - 1), words_(new atomic<std::uint64_t>[capacity * words_per_event]())
-{
-}
-
-std::uint64_t trace_ring::collect(std::vector<trace_event>& into) const
-{
-    auto const capacity = std::uint64_t{mask_} + 1;
-    auto const end = written_.load(std::memory_order_acquire); // W
-    auto const first = end > capacity ? end - capacity : 0;
-    auto const start = into.size();
-    into.reserve(start + static_cast<std::size_t>(end - first));
-    for (auto i = first; i != end; ++i) {
-        auto const* const slot = &words_[(static_cast<std::size_t>(i) & mask_) * words_per_event];
-        trace_event e;
-        e.time = slot[0].load(std::memory_order_relaxed);
-        auto const packed = slot[1].load(std::memory_order_relaxed);
-        e.processor = static_cast<std::uint32_t>(packed >> 32);
-        e.thread = static_cast<std::uint16_t>(packed >> 16);
-        e.detail = static_cast<std::uint8_t>(packed >> 8);
-        e.kind = static_cast<trace_kind>(packed & 0xff);
-        e.fiber = slot[2].load(std::memory_order_relaxed);
-        e.value = slot[3].load(std::memory_order_relaxed);
-        into.push_back(e);
-    }
-    fence(std::memory_order_acquire); // B
-    auto const begun = begun_.load(std::memory_order_relaxed);
-    auto const valid = std::max(first, begun > capacity ? begun - capacity : 0);
-    auto const gone = std::min(valid, end) - first; // overwritten meanwhile
-    into.erase(
-        into.begin() + static_cast<std::ptrdiff_t>(start),
-        into.begin() + static_cast<std::ptrdiff_t>(start + gone));
-    return std::min(valid, end);
-}
 
 namespace trace_log {
 

@@ -371,7 +371,7 @@ BOOST_AUTO_TEST_CASE(gives_lines_to_some_fibers_only_where_they_are_many)
     BOOST_TEST(file.has({"run/test"}));
     auto const text = file.text();
     auto const line = [&](int n) {
-        return text.find("\"pid\":1000001,\"tid\":" + std::to_string(n) + ',') != text.npos;
+        return text.find("\"pid\":3000001,\"tid\":" + std::to_string(n) + ',') != text.npos;
     };
     BOOST_TEST(line(2));
     BOOST_TEST(!line(3));

@@ -183,6 +183,7 @@ private:
     atomic<bool> stock_waits_{false};
     std::vector<std::shared_ptr<guest_waiter>> waiters_; // under lock_
     schedtrace schedtrace_;
+    listed listed_{*this};
 };
 
 // The scheduler whose io_context this thread is running handlers of, innermost

@@ -204,6 +204,7 @@ private:
     atomic<std::uint64_t> preemptions_{0};
     host_monitor monitor_;
     schedtrace schedtrace_;
+    listed listed_{*this};
 };
 
 } // namespace spindle::detail

@@ -64,7 +64,7 @@ public:
     static constexpr unsigned max_processors = 1024;
 
     core() noexcept;
-    virtual ~core();
+    virtual ~core() = default;
     core(core const&) = delete;
     core& operator=(core const&) = delete;
 
@@ -170,8 +170,25 @@ public:
     // Any thread. Begins and ends it, for processors to come, too.
     void watch(watch_kind what, bool on) noexcept;
 
-    // The same for all schedulers of the process, those to come included.
+    // The same for all listed schedulers of the process, those to come included.
     static void watch_all(watch_kind what, bool on) noexcept;
+
+    // In the list of schedulers, for as long as this lives: a last member, since the
+    // processors must be there.
+    class listed {
+    public:
+        explicit listed(core& c) noexcept;
+        listed(listed const&) = delete;
+        listed& operator=(listed const&) = delete;
+        ~listed();
+
+    private:
+        friend class core;
+
+        core& core_;
+        listed* previous_ = nullptr; // in the list, under its lock
+        listed* next_ = nullptr;
+    };
 
     // The fiber room's, before main(): who is asked while a trace is being made.
     static void set_slice_watcher(run_permission w) noexcept { slice_watcher_ = w; }
@@ -236,13 +253,11 @@ private:
 
     static run_permission slice_watcher_;
 
-    mutex watching_; // leaf, inside the list of all cores
+    mutex watching_; // leaf; inside the lock of the list of all
     atomic<unsigned> watched_{0};
     atomic<time_point> watched_since_{time_point::max()};
     latency_counters latency_;
-    unsigned number_ = 0;
-    core* previous_ = nullptr; // in the list of all, under its lock
-    core* next_ = nullptr;
+    unsigned const number_;
 };
 
 } // namespace spindle::detail
