@@ -11,6 +11,7 @@
 #include <spindle/detail/asio/asio_core.hpp>
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/detail/fiber/park.hpp>
+#include <spindle/detail/fiber/watch.hpp>
 
 #include <cerrno>
 #include <utility>
@@ -59,6 +60,9 @@ blocking_call::blocking_call()
     machine_ = m;
     mark_ = std::exchange(m->entry_mark[0], &barred);
     m->count_blocking();
+    fiber_->state.store(fiber_state::blocking, std::memory_order_relaxed);
+    if (core.traced()) [[unlikely]]
+        note_event(core, trace_kind::block, nullptr, fiber_);
 }
 
 blocking_call::~blocking_call()
@@ -69,6 +73,9 @@ blocking_call::~blocking_call()
         set_errno(error_);
         return;
     }
+    if (auto& core = *fiber_->scheduler(); core.traced()) [[unlikely]]
+        note_event(core, trace_kind::unblock, nullptr, fiber_);
+    fiber_->state.store(fiber_state::running, std::memory_order_relaxed);
     machine_->count_blocking();
     machine_->entry_mark[0] = mark_;
     auto const was = machine_->come_in();

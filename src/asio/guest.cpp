@@ -103,6 +103,7 @@ void context_service::shutdown()
 guest::guest(boost::asio::execution_context& context, scheduler_options options)
     : asio_core(resolved(std::move(options))), context_(context)
 {
+    schedtrace_.start(*this, wanted_schedtrace());
     auto& list = guest_list::get();
     std::lock_guard guard(list.lock);
     list.all.push_back(this);
@@ -234,9 +235,10 @@ bool guest::drain(fiber_record* first) noexcept
     struct limits {
         guest& self;
         time_point until;
+        bool traced;
 
         bool may_go_on() const noexcept { return now() < until && !self.io()->stopped(); }
-    } limit{*this, now() + drain_time};
+    } limit{*this, now() + drain_time, traced()};
     p.coarse_now = limit.until;
 
     auto left = slices_in_a_drain;
@@ -247,9 +249,12 @@ bool guest::drain(fiber_record* first) noexcept
         wake_one(); // there is more than this thread takes
     while (next || (next = p.pick()) || (next = take_global(p)) || (next = steal(p, now()))) {
         left -= m->run(
-            static_cast<fiber_record&>(*next), left,
+            static_cast<fiber_record&>(*next), left + limit.traced,
             [](void* argument) noexcept {
-                return static_cast<limits*>(argument)->may_go_on();
+                auto const& l = *static_cast<limits*>(argument);
+                if (l.traced && !machine::note_slice_end(nullptr)) [[unlikely]]
+                    return false;
+                return l.may_go_on();
             },
             &limit);
         next = nullptr;
@@ -294,6 +299,19 @@ void guest::leave(processor& p) noexcept
     give_up(p);
     std::lock_guard guard(lock_);
     free_.push_back(&p); // reserved
+}
+
+void guest::add_stats(scheduler_stats& s) const
+{
+    {
+        std::lock_guard guard(lock_);
+        for (auto const* const p : free_)
+            if (p->id < s.by_processor.size()) // or it is newer
+                s.by_processor[p->id].is = processor_stats::activity::idle;
+        s.processors = static_cast<unsigned>(processors_.size());
+        s.idle_processors = static_cast<unsigned>(free_.size());
+    }
+    s.threads = static_cast<unsigned>(blocking_threads_.count());
 }
 
 // Boost.Fiber's dispatcher has its turn; and where a fiber waits in one of its
@@ -355,6 +373,7 @@ void guest::refuse_stock_waits_of_several() const noexcept
 
 void guest::shutdown() noexcept
 {
+    schedtrace_.stop();
     threads_for_blocking().wait(); // their fibers are ready then
     closing_.store(true, std::memory_order_seq_cst);
     await_callers(); // I4

@@ -9,6 +9,7 @@
 #include <spindle/detail/asio/host_machine.hpp>
 
 #include <spindle/detail/asio/host.hpp>
+#include <spindle/detail/fiber/watch.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -32,6 +33,8 @@ bool host_machine::run() noexcept
     m.move_in();
     while (auto* const p = host_.next_for(*this)) {
         serving_.store(p, std::memory_order_seq_cst);
+        if (host_.traced())
+            note_event(host_, trace_kind::take, p);
         p->serve(m);
         serving_.store(nullptr, std::memory_order_relaxed);
     }
@@ -63,7 +66,8 @@ void host_machine::run_pinned() noexcept
 {
     while (pinned_) {
         if (auto* const g = slice_.exchange(nullptr, std::memory_order_acquire)) {
-            (void)machine_->run(*g, 1);
+            single_slice const one(*g);
+            (void)machine_->run(*g, one.slices, one.may_go_on);
             continue;
         }
         auto const deadline = dispatch();
@@ -75,6 +79,8 @@ void host_machine::run_pinned() noexcept
 void host_machine::pin_slices::post_slice(fiber_record& g) noexcept
 {
     auto& to = machine_; // the fiber may be gone before the parker was told
+    if (g.scheduler()->watched() != 0)
+        note_ready(g);
     to.slice_.store(&g, std::memory_order_release);
     to.parker_.unpark();
 }

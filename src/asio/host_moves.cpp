@@ -11,6 +11,7 @@
 
 #include <spindle/detail/asio/asio_access.hpp>
 #include <spindle/detail/fiber/park.hpp>
+#include <spindle/detail/fiber/watch.hpp>
 #include <spindle/error.hpp>
 
 #include <boost/system/errc.hpp>
@@ -209,6 +210,9 @@ bool host::retake(
         auto const* const g = m->examined_fiber();
         hogs->push_back({name_of(g), g ? g->spawn_site : nullptr, {}}); // reserved
     }
+    if (traced())
+        note_event(
+            *this, hogs ? trace_kind::preempt : trace_kind::handoff, &p, m->examined_fiber());
     auto const in_asio = p.has_asio(*m);
     if (in_asio)
         p.away_.store(true, std::memory_order_seq_cst);

@@ -12,6 +12,7 @@
 #include <spindle/detail/asio/host.hpp>
 #include <spindle/detail/base/cpu_relax.hpp>
 #include <spindle/detail/fiber/fiber_pool.hpp>
+#include <spindle/detail/fiber/watch.hpp>
 #include <spindle/error.hpp>
 
 #include <boost/asio/bind_allocator.hpp>
@@ -27,9 +28,6 @@ namespace spindle::detail {
 
 namespace {
 
-// Fibers that run between two looks at the world outside.
-constexpr unsigned slices_in_a_row = 61;
-
 // A processor that is never out of work asks Asio this often.
 constexpr auto poll_interval = std::chrono::microseconds(50);
 
@@ -43,6 +41,29 @@ constexpr unsigned pauses_between_looks = 160;
 
 // Resting fibers that a thread ends before it looks round again.
 constexpr std::size_t superfluous_at_a_time = 64;
+
+// Its begin and its end, in a trace; by the thread, which may lose the processor.
+class traced_span {
+public:
+    traced_span(processor const& p, trace_kind begin, trace_kind end) noexcept
+        : processor_(p), end_(end), on_(p.owner.traced())
+    {
+        if (on_) [[unlikely]]
+            note_event(p.owner, begin, &p);
+    }
+    traced_span(traced_span const&) = delete;
+    traced_span& operator=(traced_span const&) = delete;
+    ~traced_span()
+    {
+        if (on_) [[unlikely]]
+            note_event(processor_.owner, end_, &processor_);
+    }
+
+private:
+    processor const& processor_;
+    trace_kind const end_;
+    bool const on_;
+};
 
 } // namespace
 
@@ -146,7 +167,9 @@ void host_processor::loop(machine& m)
                 if (host_.idle_.end_search())
                     host_.wake_one();
             }
-            m.run(static_cast<fiber_record&>(*r), slices_in_a_row);
+            m.run(
+                static_cast<fiber_record&>(*r), slices.load(std::memory_order_relaxed),
+                may_go_on.load(std::memory_order_relaxed));
             if (!holds(m))
                 return;
             if (m.has_stock_fibers() && ++stock_turn_ % 4 == 0)
@@ -254,6 +277,7 @@ void host_processor::poll(machine& m)
         return;
     stats.polls.add();
     polled_at_ = coarse_now;
+    traced_span const span(*this, trace_kind::poll, trace_kind::polled);
     turn_in_asio const turn(*this, m);
     turn_.run();
 }
@@ -261,6 +285,7 @@ void host_processor::poll(machine& m)
 // Runs one handler, however long it takes for one to come.
 void host_processor::block(machine& m, time_point deadline)
 {
+    traced_span const span(*this, trace_kind::sleep, trace_kind::woke);
     if (away_.load(std::memory_order_seq_cst)) {
         (void)parker_.park_until(deadline);
         return;

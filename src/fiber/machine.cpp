@@ -11,6 +11,8 @@
 #include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/boost_access.hpp>
 #include <spindle/detail/fiber/gate.hpp>
+#include <spindle/detail/fiber/park.hpp>
+#include <spindle/detail/fiber/watch.hpp>
 
 #include <boost/assert.hpp>
 #include <boost/fiber/operations.hpp>
@@ -45,6 +47,15 @@ SPINDLE_NOINLINE exception_state* exception_state::of_this_thread() noexcept
 }
 
 thread_local constinit machine* this_machine = nullptr;
+
+namespace {
+
+[[maybe_unused]] bool const watcher_is_set = [] {
+    core::set_slice_watcher(&machine::note_slice_end);
+    return true;
+}();
+
+} // namespace
 
 machine* machine::current() noexcept
 {
@@ -94,7 +105,7 @@ void machine::settle_tenure() noexcept
     case tenure::finding::nothing:
         return;
     case tenure::finding::called:
-        slices_ = 0; // main has its turn
+        slices_ = may_go_on_ ? 1 : 0; // main has its turn; who is asked says no to the last
         break;
     case tenure::finding::watched:
         break;
@@ -170,12 +181,14 @@ SPINDLE_FLATTEN void machine::awakened(context* c) noexcept
 // A yield: behind what is queued here.
 inline void machine::take_turn_again(fiber_record& g) noexcept
 {
-    if (g.bound || !processor_ || &processor_->owner != g.scheduler()) [[unlikely]] {
+    auto* const home = g.scheduler();
+    if (g.bound || !processor_
+        || processor_->unwatched.load(std::memory_order_relaxed) != home) [[unlikely]] {
         requeue(g); // wherever it belongs
         return;
     }
     g.state.store(fiber_state::runnable, std::memory_order_relaxed);
-    processor_->owner.put_tail(*processor_, g);
+    home->put_tail(*processor_, g);
 }
 
 SPINDLE_NOINLINE void machine::awaken_from_outside(context* c) noexcept
@@ -380,6 +393,8 @@ SPINDLE_NOINLINE machine::context* machine::choose() noexcept
             --slices_;
         record_ = static_cast<fiber_record*>(kept_.pop_front());
         return record_->ctx();
+    } else if (may_go_on_) {
+        (void)may_go_on_(permission_argument_); // nothing follows, but a note may be made
     }
 
     if (main_ready_)
@@ -435,13 +450,29 @@ void machine::enter(context* next) noexcept
 inline void machine::enter_fiber(fiber_record& g) noexcept
 {
     g.state.store(fiber_state::running, std::memory_order_relaxed);
-    if (!g.pooled) [[unlikely]]
-        stock_ = true; // made on another thread, perhaps; it may sleep or end here
+    if (g.entry != 0) [[unlikely]]
+        enter_unusual(g);
     if (auto* const c = g.ctx(); !c->get_scheduler())
         scheduler_->attach_worker_context(c);
     if (processor_)
         processor_->stats.switches.add();
     swap_exceptions(g.exceptions);
+}
+
+bool machine::note_slice_end(void*) noexcept
+{
+    auto const* const m = current();
+    if (m->leaving_)
+        note_leave(*m->leaving_, m->processor_);
+    return m->slices_ > 1; // the last one is for being asked here
+}
+
+void machine::enter_unusual(fiber_record& g) noexcept
+{
+    if (!g.pooled())
+        stock_ = true; // made on another thread, perhaps; it may sleep or end here
+    if (g.entry & fiber_record::entry_noted)
+        note_entry(g, processor_);
 }
 
 inline void machine::swap_exceptions(exception_state& slot) noexcept
@@ -475,10 +506,11 @@ SPINDLE_NOINLINE void machine::requeue(fiber_record& g) noexcept
     g.state.store(fiber_state::runnable, std::memory_order_relaxed);
     if (g.bound)
         g.bound->post_slice(g);
-    else if (auto* const home = g.scheduler(); processor_ && &processor_->owner == home)
+    else if (auto* const home = g.scheduler();
+             processor_ && processor_->unwatched.load(std::memory_order_relaxed) == home)
         home->put_last(*processor_, g);
     else if (home)
-        home->submit(g);
+        ready_by_the_long_way(processor_, g, lane::last, true);
     else
         kept_.push_back(g);
 }

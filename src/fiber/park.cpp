@@ -12,6 +12,7 @@
 #include <spindle/detail/fiber/gate.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/machine.hpp>
+#include <spindle/detail/fiber/watch.hpp>
 #include <spindle/error.hpp>
 
 #include <boost/assert.hpp>
@@ -84,22 +85,49 @@ SPINDLE_NOINLINE void post_slice(fiber_record& g) noexcept
     g.bound->post_slice(g);
 }
 
-SPINDLE_NOINLINE void submit(core& home, fiber_record& g) noexcept { home.submit(g); }
+// The owner of `p`.
+void put(core& home, processor& p, fiber_record& g, lane where) noexcept
+{
+    switch (where) {
+    case lane::next:
+        home.put_next(p, g);
+        return;
+    case lane::last:
+        home.put_last(p, g);
+        return;
+    case lane::fresh:
+        home.put_new(p, g);
+        return;
+    }
+}
 
 // Inside, by a thread that holds `p` or nothing. A free fiber.
-template <class Put>
-void ready_inside(processor* p, fiber_record& g, Put put) noexcept
+void ready_inside(processor* p, fiber_record& g, lane where) noexcept
 {
     auto& home = *g.scheduler();
-    if (!p || &p->owner != &home) [[unlikely]] {
-        submit(home, g);
+    if (!p || p->unwatched.load(std::memory_order_relaxed) != &home) [[unlikely]] {
+        ready_by_the_long_way(p, g, where);
         return;
     }
     p->stats.readies.add();
-    put(home, *p);
+    put(home, *p, g, where);
 }
 
 } // namespace
+
+void ready_by_the_long_way(
+    processor* p, fiber_record& g, lane where, bool by_itself) noexcept
+{
+    auto& home = *g.scheduler();
+    if (home.watched() != 0)
+        note_ready(g, by_itself);
+    if (!p || &p->owner != &home) {
+        home.submit(g);
+        return;
+    }
+    p->stats.readies.add();
+    put(home, *p, g, where);
+}
 
 SPINDLE_FLATTEN SPINDLE_NOINLINE void ready(fiber_record& g, lane where) noexcept
 {
@@ -109,17 +137,12 @@ SPINDLE_FLATTEN SPINDLE_NOINLINE void ready(fiber_record& g, lane where) noexcep
         return;
     }
     visit const inside(machine_here());
-    ready_inside(inside.held(), g, [&](core& home, processor& p) noexcept {
-        if (where == lane::next)
-            home.put_next(p, g);
-        else
-            home.put_last(p, g);
-    });
+    ready_inside(inside.held(), g, where);
 }
 
 void ready_new(fiber_record& g) noexcept
 {
-    g.state.store(fiber_state::runnable, std::memory_order_relaxed);
+    g.state.store(fiber_state::created, std::memory_order_relaxed);
     {
         visit const inside;
         auto* const p = inside.held();
@@ -128,8 +151,7 @@ void ready_new(fiber_record& g) noexcept
         else if (inside.here() && inside.here()->is_hired())
             g.scheduler()->count_spawned();
         if (!g.bound) {
-            ready_inside(
-                p, g, [&](core& home, processor& at) noexcept { home.put_new(at, g); });
+            ready_inside(p, g, lane::fresh);
             return;
         }
     }

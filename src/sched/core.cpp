@@ -9,11 +9,94 @@
 #include <spindle/detail/sched/core.hpp>
 
 #include <spindle/detail/base/cpu_relax.hpp>
+#include <spindle/detail/sched/trace_log.hpp>
 
 #include <algorithm>
 #include <array>
+#include <mutex>
 
 namespace spindle::detail {
+
+namespace {
+
+// All schedulers of the process, newest first. Never destroyed: guests may outlive it.
+struct core_list {
+    mutex lock;
+    core::listed* first = nullptr;
+    unsigned watched = 0; // what those to come are to watch
+
+    static core_list& get()
+    {
+        static core_list& instance = *new core_list;
+        return instance;
+    }
+};
+
+} // namespace
+
+constinit run_permission core::slice_watcher_ = nullptr;
+
+core::core() noexcept
+    : number_([] {
+          static constinit atomic<unsigned> made{0};
+          return made.fetch_add(1, std::memory_order_relaxed) + 1;
+      }())
+{
+}
+
+core::listed::listed(core& c) noexcept : core_(c)
+{
+    auto& list = core_list::get();
+    std::lock_guard guard(list.lock);
+    next_ = list.first;
+    if (next_)
+        next_->previous_ = this;
+    list.first = this;
+    for (auto const what : {watch_latency, watch_trace})
+        if (list.watched & what)
+            c.watch(what, true);
+}
+
+core::listed::~listed()
+{
+    auto& list = core_list::get();
+    std::lock_guard guard(list.lock);
+    (previous_ ? previous_->next_ : list.first) = next_;
+    if (next_)
+        next_->previous_ = previous_;
+}
+
+void core::watch(watch_kind what, bool on) noexcept
+{
+    std::lock_guard guard(watching_);
+    auto const before = watched_.load(std::memory_order_relaxed);
+    auto const after = on ? before | what : before & ~unsigned{what};
+    if (on && !(before & what))
+        watched_since_.store(now(), std::memory_order_relaxed);
+    watched_.store(after, std::memory_order_relaxed);
+    for (unsigned i = 0; i != processor_count(); ++i)
+        show_watched(at(i));
+}
+
+// Relaxed: an owner that sees one of these late goes one way or the other, both of
+// which are right at any time.
+void core::show_watched(processor& p) noexcept
+{
+    auto const what = watched();
+    p.unwatched.store(what == 0 ? this : nullptr, std::memory_order_relaxed);
+    auto const traced = (what & watch_trace) != 0 && slice_watcher_ != nullptr;
+    p.may_go_on.store(traced ? slice_watcher_ : nullptr, std::memory_order_relaxed);
+    p.slices.store(slices_in_a_row + traced, std::memory_order_relaxed);
+}
+
+void core::watch_all(watch_kind what, bool on) noexcept
+{
+    auto& list = core_list::get();
+    std::lock_guard guard(list.lock);
+    list.watched = on ? list.watched | what : list.watched & ~unsigned{what};
+    for (auto* l = list.first; l; l = l->next_)
+        l->core_.watch(what, on);
+}
 
 void core::await_callers() const noexcept
 {
@@ -22,6 +105,8 @@ void core::await_callers() const noexcept
 
 bool core::add(processor& p) noexcept
 {
+    std::lock_guard guard(watching_); // or it would miss a change that is going on
+    show_watched(p);
     auto const n = count_.load(std::memory_order_relaxed); // one thread at a time
     if (n == max_processors)
         return false;
@@ -65,26 +150,34 @@ runnable* core::steal(processor& p, time_point at_time) noexcept
             continue;
         auto& victim = at(i);
         auto& seen = p.seen[i];
-        if (victim.fresh.size_hint() >= victim_memory::worth_taking)
-            if (auto* const r = victim.fresh.steal_half(p.fresh)) {
-                p.stats.steals.add();
-                p.stats.stolen.add(p.fresh.size_hint() + 1);
-                return r;
-            }
+        // What has not run works with nobody yet.
+        if (auto* const r = victim.fresh.steal_half(p.fresh)) {
+            note_steal(p, i, p.fresh.size_hint() + 1);
+            return r;
+        }
         if (seen.queue_waits(victim.queue, at_time)) {
             if (auto* const r = victim.queue.steal_half(p.queue)) {
-                p.stats.steals.add();
-                p.stats.stolen.add(p.queue.size_hint() + 1);
+                note_steal(p, i, p.queue.size_hint() + 1);
                 return r;
             }
         }
         if (auto* const r = victim.lane.steal(seen.lane, at_time)) {
-            p.stats.steals.add();
-            p.stats.stolen.add();
+            note_steal(p, i, 1);
             return r;
         }
     }
     return nullptr;
+}
+
+void core::note_steal(processor& p, unsigned from, std::size_t n) const noexcept
+{
+    p.stats.steals.add();
+    p.stats.stolen.add(n);
+    if (traced())
+        trace_log::add(
+            {.kind = trace_kind::steal,
+             .processor = trace_processor(number_, p.id),
+             .value = value_of_steal(from, n)});
 }
 
 void core::give_up(processor& p) noexcept

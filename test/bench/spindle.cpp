@@ -8,6 +8,7 @@
 //
 
 #include <spindle.hpp>
+#include <spindle/observe/trace.hpp>
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read.hpp>
@@ -275,6 +276,13 @@ result echo(options const& o)
     }
 }
 
+// What a trace costs while it is recorded (doc/guide/tracing.adoc).
+result echo_traced(options const& o)
+{
+    spindle::trace::recording const on("/dev/null");
+    return echo(o);
+}
+
 result hog(options const& o)
 {
     std::atomic<bool> over{false};
@@ -347,6 +355,7 @@ int main(int argc, char** argv)
             {"wait_group", on_scheduler(wait_group)},
             {"parked", on_scheduler(parked)},
             {"echo", on_scheduler(echo)},
+            {"echo_traced", on_scheduler(echo_traced)},
             {"hog", on_scheduler(hog)},
             {"hog_echo", on_scheduler(hog_echo)},
             {"blocking", on_scheduler(blocking)},

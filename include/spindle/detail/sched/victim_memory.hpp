@@ -29,9 +29,6 @@ public:
     // From this length on there is work for two.
     static constexpr std::uint32_t long_queue = 16;
 
-    // Those that have not run work with nobody yet: of two, one may be taken at once.
-    static constexpr std::uint32_t worth_taking = 1;
-
     // Whether to steal there: the queue is long, or nothing has left it for as long
     // as an item may lie in the lane.
     bool queue_waits(local_queue const& queue, time_point at) noexcept
