@@ -72,7 +72,10 @@ public:
     // True: a thread that blocks loses its processor to another one.
     virtual bool moves_processors() const noexcept { return false; }
 
-    // For those that do not.
+    // True: its timers() go by a clock of their own (deterministic_core.hpp).
+    virtual bool keeps_time() const noexcept { return false; }
+
+    // For those that do not move them.
     blocking_threads& threads_for_blocking() noexcept { return blocking_threads_; }
 
     // In a catch block of fiber `g`.
