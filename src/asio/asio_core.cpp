@@ -190,20 +190,30 @@ void asio_core::give_up_waiting() noexcept
     std::terminate();
 }
 
-void asio_core::print_live_fibers() noexcept
+std::string asio_core::describe_live_fibers() const
 {
+    struct {
+        core const* wanted;
+        std::string text;
+    } all{this, {}};
     for_each_record(
-        [](fiber_record& g, void* wanted) {
-            if (g.home.load(std::memory_order_acquire) != wanted || life_of(g) == 0)
+        [](fiber_record& g, void* argument) {
+            auto& a = *static_cast<decltype(all)*>(argument);
+            if (g.home.load(std::memory_order_acquire) != a.wanted || life_of(g) == 0)
                 return;
             auto const state = g.state.load(std::memory_order_relaxed);
-            auto const reason = g.reason.load(std::memory_order_relaxed);
-            std::fprintf(
-                stderr, "  %s, %s%s%s\n", describe(g).c_str(), to_string(state),
-                state == fiber_state::waiting ? ": " : "",
-                state == fiber_state::waiting ? to_string(reason) : "");
+            a.text += "  " + describe(g) + ", " + to_string(state);
+            if (state == fiber_state::waiting)
+                a.text += std::string(": ") + to_string(g.reason.load(std::memory_order_relaxed));
+            a.text += '\n';
         },
-        static_cast<core*>(this));
+        &all);
+    return std::move(all.text);
+}
+
+void asio_core::print_live_fibers() const noexcept
+{
+    std::fputs(describe_live_fibers().c_str(), stderr);
 }
 
 } // namespace spindle::detail

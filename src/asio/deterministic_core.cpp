@@ -297,19 +297,23 @@ bool deterministic_core::pass_time() noexcept
     return true;
 }
 
+bool deterministic_core::wait_for_asio(time_point deadline) noexcept
+try {
+    auto const guard = boost::asio::make_work_guard(io_);
+    io_.restart();
+    return io_.run_one_until(deadline) != 0;
+} catch (...) {
+    fail(std::current_exception());
+    return true;
+}
+
 bool deterministic_core::advance() noexcept
 {
     if (poll())
         return true;
-    if (how_.io_patience > duration::zero() && has_asio_work())
-        try {
-            io_.restart();
-            if (io_.run_one_for(how_.io_patience) != 0)
-                return true;
-        } catch (...) {
-            fail(std::current_exception());
-            return true;
-        }
+    if (how_.io_patience > duration::zero() && has_asio_work()
+        && wait_for_asio(now() + how_.io_patience))
+        return true;
     return (live() != 0 || has_asio_work()) && pass_time();
 }
 
@@ -324,14 +328,7 @@ bool deterministic_core::dispatch() noexcept
         return !ready_.empty();
     if (deadline == time_point::max())
         return false;
-    // Boost.Fiber's own sleeps go by the steady clock.
-    auto const guard = boost::asio::make_work_guard(io_);
-    try {
-        io_.restart();
-        (void)io_.run_one_until(deadline);
-    } catch (...) {
-        fail(std::current_exception());
-    }
+    (void)wait_for_asio(deadline); // Boost.Fiber's own sleeps go by the steady clock
     return true;
 }
 

@@ -22,6 +22,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <string>
 #include <utility>
 
 namespace spindle {
@@ -87,13 +88,16 @@ public:
     // As unhandled(), for a handler of Asio's that threw on a thread of ours.
     void unhandled_in_handler() noexcept;
 
+    // Who is alive, and what for; a line each.
+    std::string describe_live_fibers() const;
+
 protected:
     // Waits until no fiber is alive, or until the grace is over: then it names
     // them and ends the process.
     void await_end(time_point deadline) noexcept;
     [[noreturn]] void give_up_waiting() noexcept;
     void on_last() noexcept override;
-    void print_live_fibers() noexcept;
+    void print_live_fibers() const noexcept;
 
     scheduler_options options_;
 

@@ -109,6 +109,10 @@ public:
     void arrange() noexcept;
     // Nobody can run: gives Asio its turn, or lets time pass. False: nothing comes of it.
     bool advance() noexcept;
+    // Gives Asio its turn: one handler. False: there was none.
+    bool poll() noexcept;
+    // The same, and waits for it really.
+    bool wait_for_asio(time_point deadline) noexcept;
 
     boost::asio::any_io_executor executor_at(processor*) override { return io_.get_executor(); }
     timer_queue* timers() noexcept override { return &timers_; }
@@ -145,7 +149,6 @@ private:
     choice choose(fiber_record* running, bool asio) noexcept;
     fiber_record* take(std::size_t i) noexcept;
     void note(std::uint64_t id, wait_reason before, bool kept) noexcept;
-    bool poll() noexcept;
     bool pass_time() noexcept;
     bool dispatch() noexcept;
     bool has_asio_work() noexcept;
