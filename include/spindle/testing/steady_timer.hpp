@@ -15,9 +15,13 @@
 #include <spindle/detail/sync/async_wait.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>
 #include <spindle/detail/time/timer_queue.hpp>
+#include <spindle/error.hpp>
 #include <spindle/testing/clock.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/execution_context.hpp>
 
 #include <chrono>
