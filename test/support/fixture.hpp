@@ -16,6 +16,7 @@
 #include <spindle/scheduler.hpp>
 #include <spindle/spawn.hpp>
 #include <spindle/testing/boost_test.hpp>
+#include <spindle/testing/clock.hpp>
 
 #include <spindle/detail/asio/asio_core.hpp>
 #include <spindle/detail/fiber/fiber_pool.hpp>
