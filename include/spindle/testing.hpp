@@ -13,5 +13,6 @@
 
 #include <spindle/testing/clock.hpp>
 #include <spindle/testing/explore.hpp>
+#include <spindle/testing/steady_timer.hpp>
 
 #endif // SPINDLE_TESTING_HPP
