@@ -151,6 +151,40 @@ bool is_machinery(code_name const& n) noexcept
                      "std::__invoke"});
 }
 
+// The call of a fiber's function, which may have been inlined into it: what that
+// function is, from set_task<go_task<F> >(...). Empty: it is another function.
+std::string_view task_in(std::string_view function) noexcept
+{
+    auto const at = function.find("spindle::detail::set_task<");
+    if (at == function.npos)
+        return {};
+    auto task = function.substr(at);
+    for (auto const* const wrapper : {"_task<", "spindle::run<"}) {
+        auto const inner = task.find(wrapper);
+        if (inner == task.npos)
+            continue;
+        task.remove_prefix(inner + std::string_view(wrapper).size());
+        int depth = 0;
+        for (std::size_t i = 0; i != task.size(); ++i)
+            if (task[i] == '<' || task[i] == '(' || task[i] == '{')
+                ++depth;
+            else if (task[i] == ')' || task[i] == '}' || (task[i] == '>' && depth != 0))
+                --depth;
+            else if (depth == 0 && (task[i] == '>' || task[i] == ',')) {
+                task = task.substr(0, i);
+                break;
+            }
+    }
+    return task;
+}
+
+std::string shown(code_name n, std::uintptr_t address)
+{
+    if (auto const task = task_in(n.function); !task.empty())
+        n.function = std::string(task);
+    return to_string(n, address);
+}
+
 // Of a stack, what is not the way into a wait, nor what a fiber begins with.
 std::pair<std::size_t, std::size_t> users_part(
     std::vector<std::uintptr_t> const& calls, std::map<std::uintptr_t, code_name> const& names)
@@ -163,9 +197,13 @@ std::pair<std::size_t, std::size_t> users_part(
             --last;
         return std::pair(first, last);
     };
-    // All may have been inlined into the machinery: then better too much.
-    auto const part = without(&is_machinery);
-    return part.first != part.second ? part : without(&is_switch);
+    if (auto const part = without(&is_machinery); part.first != part.second)
+        return part;
+    // All may have been inlined into the machinery. Better too much than nothing.
+    for (std::size_t i = 0; i != calls.size(); ++i)
+        if (!task_in(names.at(calls[i]).function).empty())
+            return {i, i + 1};
+    return without(&is_switch);
 }
 
 // What members of a group have in common.
@@ -274,7 +312,7 @@ private:
         auto const& s = g.members.front()->seen;
         if (s.spawn_site) {
             auto const at = reinterpret_cast<std::uintptr_t>(s.spawn_site);
-            out_ += "  spawned from " + to_string(names_.at(at), at);
+            out_ += "  spawned from " + shown(names_.at(at), at);
         } else if (s.spawner != fiber_id()) {
             out_ += "  spawned";
         } else {
@@ -300,7 +338,10 @@ private:
             ? std::pair(std::size_t{0}, f.calls.size())
             : users_part(f.calls, names_);
         for (auto i = first; i != last; ++i)
-            out_ += "    " + to_string(names_.at(f.calls[i]), f.calls[i]) + '\n';
+            out_ += "    "
+                + (style_.all_frames ? to_string(names_.at(f.calls[i]), f.calls[i])
+                                     : shown(names_.at(f.calls[i]), f.calls[i]))
+                + '\n';
     }
 
     std::vector<fiber_entry> const& fibers_;

@@ -10,8 +10,12 @@
 
 #include <spindle/detail/fiber/machine.hpp>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdlib>
+#include <filesystem>
 #include <mutex>
+#include <system_error>
 
 #if defined(__linux__)
 #include <sys/syscall.h>
@@ -80,10 +84,64 @@ void machine_entry::list(std::vector<machine_sight>& out)
     for (auto* e = a.first; e; e = e->next_) {
         auto const& m = e->machine_;
         out.push_back(
-            {reinterpret_cast<fiber_record const*>(peek(&m.record_)), e->thread_,
-             m.is_blocking(), peek(m.hired_)});
+            {&m, reinterpret_cast<fiber_record const*>(peek(&m.record_)), e->thread_,
+             m.is_blocking(), peek(m.hired_), peek(m.stock_)});
     }
 }
+
+// --- other threads -------------------------------------------------------------------
+
+namespace {
+
+struct bystanders {
+    std::mutex mutex; // leaf
+    std::vector<long> threads;
+
+    static bystanders& get()
+    {
+        static bystanders& instance = *new bystanders;
+        return instance;
+    }
+};
+
+} // namespace
+
+bystander::bystander() : thread_(this_thread_number())
+{
+    auto& b = bystanders::get();
+    std::lock_guard guard(b.mutex);
+    b.threads.push_back(thread_);
+}
+
+bystander::~bystander()
+{
+    auto& b = bystanders::get();
+    std::lock_guard guard(b.mutex);
+    b.threads.erase(std::find(b.threads.begin(), b.threads.end(), thread_));
+}
+
+void bystander::list(std::vector<long>& out)
+{
+    auto& b = bystanders::get();
+    std::lock_guard guard(b.mutex);
+    out = b.threads;
+}
+
+bool list_threads(std::vector<long>& out)
+{
+    out.clear();
+#if defined(__linux__)
+    std::error_code ec;
+    for (std::filesystem::directory_iterator i("/proc/self/task", ec), end; !ec && i != end;
+         i.increment(ec))
+        out.push_back(std::strtol(i->path().filename().c_str(), nullptr, 10));
+    return !ec && !out.empty();
+#else
+    return false;
+#endif
+}
+
+// --- looking --------------------------------------------------------------------------
 
 SPINDLE_PEEKS SPINDLE_NOINLINE std::uintptr_t peek(void const* word) noexcept
 {

@@ -102,6 +102,9 @@ protected:
     void on_last() noexcept override;
     void print_live_fibers() noexcept;
 
+    // For options_.on_left. `but`: one that does not count, or nullptr.
+    void report_left(fiber_record const* but) noexcept;
+
     // Around the time in which closing() may be true; before that says so.
     static void begin_closing() noexcept
     {

@@ -21,13 +21,36 @@ namespace spindle::detail {
 class machine;
 struct fiber_record;
 
-// What a thread did at some moment of the call. `fiber` may be gone: to compare only.
+// What a thread did at some moment of the call. What is pointed to may be gone: to
+// compare only.
 struct machine_sight {
+    machine const* of;
     fiber_record const* fiber; // null: none
     long thread;               // the system's number
     bool blocking;             // inside blocking()
     bool hired;                // a scheduler's own thread
+    bool stock;                // has work for Boost.Fiber's dispatcher, or may have
 };
+
+// For a thread that makes no fiber ready, as long as this lives: it writes down what
+// goes on, or waits for the end of a scheduler. Who looks for others that could wake
+// somebody passes it by.
+class SPINDLE_DECL bystander {
+public:
+    bystander();
+    bystander(bystander const&) = delete;
+    bystander& operator=(bystander const&) = delete;
+    ~bystander();
+
+    // Any thread. The system's numbers of those threads.
+    static void list(std::vector<long>& out);
+
+private:
+    long const thread_;
+};
+
+// Any thread. The numbers of all threads of the process; false: they cannot be known.
+[[nodiscard]] SPINDLE_DECL bool list_threads(std::vector<long>& out);
 
 // A machine's place in the list, for as long as it lives.
 class SPINDLE_DECL machine_entry {
