@@ -11,5 +11,6 @@
 #define SPINDLE_OBSERVE_HPP
 
 #include <spindle/observe/dump.hpp>
+#include <spindle/observe/leaks.hpp>
 
 #endif // SPINDLE_OBSERVE_HPP

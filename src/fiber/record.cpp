@@ -8,6 +8,7 @@
 
 #include <spindle/detail/fiber/record.hpp>
 
+#include <spindle/detail/fiber/debug_table.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 
 #include <boost/intrusive/list.hpp>
@@ -75,6 +76,9 @@ void register_record(fiber_record& g)
     std::lock_guard lock(all.mutex);
     g.id = ++all.serial;
     all.records.push_back(g);
+    if (g.id == 1)
+        fill_debug_table(
+            g, all.records.end().pointed_node(), all.records.iterator_to(g).pointed_node());
     show_to_leak_check(g);
 }
 

@@ -76,11 +76,9 @@ struct saved_fcontext_tag {
 template struct expose_member<saved_context_tag, &boost::fibers::context::c_>;
 template struct expose_member<saved_fcontext_tag, &boost::context::fiber::fctx_>;
 
-// Any thread, which judges it by what else it knows: where the registers of a
-// context lie that does not run; 0: it runs.
-inline std::uintptr_t saved_stack_pointer(boost::fibers::context& c) noexcept
+inline void const* where_saved_stack_pointer_is(boost::fibers::context& c) noexcept
 {
-    return peek(&(c.*member_of(saved_context_tag{}).*member_of(saved_fcontext_tag{})));
+    return &(c.*member_of(saved_context_tag{}).*member_of(saved_fcontext_tag{}));
 }
 
 #else
@@ -96,13 +94,20 @@ struct saved_record_tag {
 template struct expose_member<saved_context_tag, &boost::fibers::context::c_>;
 template struct expose_member<saved_record_tag, &boost::context::fiber::ptr_>;
 
-// The same; it says only whether the context runs.
-inline std::uintptr_t saved_stack_pointer(boost::fibers::context& c) noexcept
+// It says only whether the context runs.
+inline void const* where_saved_stack_pointer_is(boost::fibers::context& c) noexcept
 {
-    return peek(&(c.*member_of(saved_context_tag{}).*member_of(saved_record_tag{})));
+    return &(c.*member_of(saved_context_tag{}).*member_of(saved_record_tag{}));
 }
 
 #endif
+
+// Any thread, which judges it by what else it knows: where the registers of a
+// context lie that does not run; 0: it runs.
+inline std::uintptr_t saved_stack_pointer(boost::fibers::context& c) noexcept
+{
+    return peek(where_saved_stack_pointer_is(c));
+}
 
 } // namespace spindle::detail
 

@@ -98,6 +98,7 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
 
     context* ctx() const noexcept { return ctx_; }
     void adopt(context& c) noexcept { ctx_ = &c; }
+    void const* where_context_is() const noexcept { return &ctx_; }
     core* scheduler() const noexcept { return home.load(std::memory_order_relaxed); }
 
     // Switching. Hot: on the record's first cache lines.
