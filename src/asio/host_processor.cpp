@@ -256,6 +256,7 @@ void host_processor::poll(machine& m)
 // Runs one handler, however long it takes for one to come.
 void host_processor::block(machine& m, time_point deadline)
 {
+    sleeps_until_.store(deadline, std::memory_order_relaxed);
     if (away_.load(std::memory_order_seq_cst)) {
         (void)parker_.park_until(deadline);
         return;
@@ -299,6 +300,7 @@ void host_processor::retire(machine& m)
         if (m.take_notified() || m.has_stock_fibers())
             deadline = m.dispatch();
         deadline = std::min(deadline, sleepers_.earliest_hint());
+        sleeps_until_.store(deadline, std::memory_order_relaxed);
         if (away_.load(std::memory_order_seq_cst)) {
             (void)parker_.park_until(deadline);
             continue;

@@ -8,22 +8,17 @@
 
 #include <spindle/testing/run_case.hpp>
 
-#include <spindle/detail/asio/asio_access.hpp>
 #include <spindle/detail/asio/host.hpp>
 #include <spindle/detail/asio/spawn_fiber.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
-#include <spindle/spawn.hpp>
+#include <spindle/detail/fiber/machine_list.hpp>
 
 #include <boost/core/demangle.hpp>
 
 #include <algorithm>
 #include <condition_variable>
-#include <cstdint>
-#include <filesystem>
-#include <iterator>
 #include <mutex>
 #include <optional>
-#include <system_error>
 #include <typeinfo>
 #include <utility>
 
@@ -32,16 +27,6 @@ namespace spindle::testing {
 namespace {
 
 namespace d = spindle::detail;
-using d::now;
-using d::time_point;
-
-// 0: the system does not tell.
-std::size_t threads_of_process()
-{
-    std::error_code ec;
-    std::filesystem::directory_iterator const tasks("/proc/self/task", ec);
-    return ec ? 0 : static_cast<std::size_t>(std::distance(begin(tasks), end(tasks)));
-}
 
 std::string describe(std::exception_ptr e)
 try {
@@ -52,60 +37,12 @@ try {
     return "an exception";
 }
 
-// Whether a scheduler can go on by itself.
-class watch {
-public:
-    watch(d::host& h, std::size_t threads_before)
-        : host_(h), alone_(threads_before == 1), others_(others())
-    {
-        for (unsigned i = 0; i != host_.processor_count(); ++i)
-            pending_.push_back(pending(i));
-    }
-
-    // True: all fibers wait, and nobody is there who could wake one. Two looks that see
-    // the same, with a pause between them, so that nothing was under way; false at first.
-    bool asleep_for_ever()
-    {
-        auto const seen = alone_ ? look() : std::nullopt;
-        return std::exchange(last_, seen) == seen && seen;
-    }
-
-private:
-    // How much has happened so far; nothing where something is under way.
-    std::optional<std::uint64_t> look() const
-    {
-        auto const s = host_.stats();
-        if (s.fibers == 0 || s.queued != 0 || s.idle_processors != s.processors
-            || others() != others_)
-            return std::nullopt;
-        for (unsigned i = 0; i != host_.processor_count(); ++i)
-            if (host_.processor_at(i).timers->earliest_hint() != time_point::max()
-                || pending(i) > pending_[i])
-                return std::nullopt;
-        return s.switches + s.parks + s.polls + s.wakes + s.spawned;
-    }
-
-    long pending(unsigned i) const
-    {
-        return d::asio_work_hint(
-            boost::asio::use_service<boost::asio::detail::scheduler>(host_.processor_at(i).io));
-    }
-
-    // Threads that are not the scheduler's.
-    std::size_t others() const { return threads_of_process() - host_.stats().threads; }
-
-    d::host& host_;
-    bool const alone_;
-    std::size_t const others_;
-    std::vector<long> pending_;
-    std::optional<std::uint64_t> last_;
-};
-
 // What the fiber of the case and the thread that waits for it share.
 struct progress {
     std::mutex mutex;
     std::condition_variable changed;
     bool returned = false;
+    bool asleep = false; // all of them, and nothing will wake one
     case_result result;
 
     void add_fault(std::string what)
@@ -152,29 +89,33 @@ case_result run_case(
                 "an exception left " + who.name + ", spawned from " + who.spawned_from + ": "
                 + describe(std::move(e)));
         };
-    auto const before = threads_of_process();
+    settings.deadlock = [&shared, also = settings.deadlock] {
+        {
+            std::lock_guard const guard(shared.mutex);
+            shared.asleep = true;
+            shared.changed.notify_one();
+        }
+        if (also)
+            also();
+    };
     std::optional<scheduler> sched(std::in_place, settings);
     auto& host = static_cast<d::host&>(d::core_of(*sched));
-    watch quiet(host, before);
     d::start_task(
         d::place{&host, nullptr}, {.name = "test"}, d::call_site(), body{fn, *sched, shared});
 
     // Until `done`; or what has gone wrong.
     std::unique_lock lock(shared.mutex);
     auto const wait = [&](auto done, d::duration limit) -> std::string {
+        d::bystander const here; // this thread wakes nobody
         auto const end = d::deadline_after(limit);
-        auto pause = 1ms;
-        while (!done()) {
+        // Who ends as the last tells nobody here.
+        for (auto pause = 1ms; !done(); pause = std::min(pause * 2, 20ms)) {
             shared.changed.wait_for(lock, pause);
-            pause = std::min(pause * 2, 20ms);
-            lock.unlock();
-            auto const asleep = quiet.asleep_for_ever();
-            lock.lock();
             if (done())
                 break;
-            if (asleep)
+            if (shared.asleep)
                 return "deadlock: all fibers wait, and nothing will wake them";
-            if (now() > end)
+            if (d::now() > end)
                 return "timeout";
         }
         return {};
@@ -195,7 +136,7 @@ case_result run_case(
         lock.unlock();
     } else {
         for (unsigned i = 0; i != host.processor_count(); ++i)
-            if (host.processor_at(i).timers->earliest_hint() != time_point::max())
+            if (host.processor_at(i).timers->earliest_hint() != d::time_point::max())
                 shared.add_fault("somebody sleeps whose fiber is over");
     }
     // Who does not leave is named, and the process ends. Until then they may refer to
