@@ -36,6 +36,9 @@ constexpr time_point first_time{std::chrono::hours(24 * 365)};
 
 constexpr std::size_t steps_kept = 64;
 
+// How long a call of a bound fiber's may block a thread.
+constexpr auto blocking_patience = std::chrono::minutes(1);
+
 // How often those that are to leave are run for that.
 constexpr std::size_t slices_to_clear = 100'000;
 
@@ -246,6 +249,23 @@ void deterministic_core::note(std::uint64_t id, wait_reason before, bool kept) n
         trace_[(steps_ - 1) % steps_kept] = now_taken;
 }
 
+// A bound fiber in blocking(), whose call is on a thread of its own.
+bool deterministic_core::somebody_blocks() const noexcept
+{
+    struct {
+        core const* wanted;
+        bool found = false;
+    } look{this};
+    for_each_record(
+        [](fiber_record& g, void* argument) {
+            auto& l = *static_cast<decltype(look)*>(argument);
+            l.found |= g.scheduler() == l.wanted && life_of(g) != 0
+                && g.reason.load(std::memory_order_relaxed) == wait_reason::blocking;
+        },
+        &look);
+    return look.found;
+}
+
 bool deterministic_core::over() const noexcept
 {
     return steps_ > how_.max_steps || time_ - first_time > how_.max_time || failure_;
@@ -389,8 +409,12 @@ deterministic_core::outcome deterministic_core::drive()
                 asio_is_dry = true;
             break;
         default:
-            if (!dispatch() && !advance())
-                return live() == 0 ? outcome::ended : outcome::deadlock;
+            if (dispatch() || advance())
+                break;
+            if (live() == 0)
+                return outcome::ended;
+            if (!somebody_blocks() || !wait_for_asio(now() + blocking_patience))
+                return outcome::deadlock;
         }
     }
 }
@@ -473,6 +497,9 @@ std::string deterministic_core::describe_fibers()
             a.text += ", spawned from " + describe_site(g.spawn_site) + '\n';
         },
         &all);
+    if (has_asio_work())
+        all.text += "  operations of Asio's are pending: explore_options::io_patience says how long "
+                    "to wait for them\n";
     return std::move(all.text);
 }
 

@@ -11,8 +11,12 @@
 #include <spindle/testing.hpp>
 
 #include <boost/asio/detached.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/udp.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/read.hpp>
 #include <boost/asio/strand.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/fiber/all.hpp>
 #include <boost/test/unit_test.hpp>
 
@@ -690,6 +694,61 @@ BOOST_AUTO_TEST_CASE(fibers_of_a_strand_are_bound_to_it)
             done.wait();
         },
         100);
+}
+
+BOOST_AUTO_TEST_CASE(a_bound_fiber_may_block_a_thread)
+{
+    explore(
+        [] {
+            auto const strand = asio::make_strand(this_fiber::get_executor());
+            auto result = 0;
+            spindle::wait_group done(1);
+            spindle::spawn(
+                strand,
+                [&] {
+                    result = spindle::blocking([] {
+                        std::this_thread::sleep_for(1ms);
+                        return 5;
+                    });
+                    done.done();
+                },
+                asio::detached);
+            done.wait();
+            expect(result == 5, "blocking");
+        },
+        10);
+}
+
+BOOST_AUTO_TEST_CASE(sockets_work_and_are_waited_for)
+{
+    explore(
+        [] {
+            using asio::ip::tcp;
+            auto const ex = this_fiber::get_executor();
+            tcp::acceptor acceptor(ex, {asio::ip::address_v4::loopback(), 0});
+            auto server = spindle::spawn([&] {
+                auto s = acceptor.async_accept(spindle::use_fiber);
+                char c;
+                asio::async_read(s, asio::buffer(&c, 1), spindle::use_fiber);
+                ++c;
+                asio::async_write(s, asio::buffer(&c, 1), spindle::use_fiber);
+            });
+            tcp::socket s(ex);
+            s.async_connect(acceptor.local_endpoint(), spindle::use_fiber);
+            char c = 'a';
+            asio::async_write(s, asio::buffer(&c, 1), spindle::use_fiber);
+            asio::async_read(s, asio::buffer(&c, 1), spindle::use_fiber);
+            expect(c == 'b', "echo");
+            server.join();
+        },
+        {.seeds = 50, .io_patience = 10s});
+    // Without patience, what comes from nowhere is a deadlock, and says so.
+    auto const f = find([] {
+        asio::ip::udp::socket s(this_fiber::get_executor(), {asio::ip::udp::v4(), 0});
+        char c;
+        s.async_receive(asio::buffer(&c, 1), spindle::use_fiber);
+    });
+    BOOST_TEST(contains(f.log, "io_patience"), f.log);
 }
 
 BOOST_AUTO_TEST_CASE(fibers_of_boost_fiber_run_too)

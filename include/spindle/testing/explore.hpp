@@ -105,11 +105,12 @@ SPINDLE_DECL exploration explore(
 /// Runs a function in a fiber under many schedules, each decided by a seed.
 /**
  * Everything of Spindle's works inside: `go`, `spawn`, channels, `select`, mutexes,
- * groups, scopes, sleeps, tickers. All fibers run on the calling thread. Whoever can run
- * next is chosen by the seed wherever a fiber waits, yields or ends, and at each
- * operation that might have waited. Time is the run's own: it stands still while
- * somebody can run, and goes to the next deadline when all wait. So a test that sleeps
- * an hour takes no time.
+ * groups, scopes, sleeps, tickers. All fibers run on the calling thread. Who runs next
+ * is chosen by the seed wherever a fiber waits, yields or ends, before each operation
+ * that may wait, and where a fiber is started: the new one may run before the call that
+ * starts it has returned, as it may on several processors. Time is the run's own: it
+ * stands still while somebody can run, and goes to the next deadline when all wait. So a
+ * test that sleeps an hour takes no time.
  *
  * A run fails when an exception leaves `fn`, a fiber that nobody waits for, or a handler;
  * when all fibers wait and no deadline is left (a deadlock; or, once `fn` has returned,

@@ -152,6 +152,7 @@ private:
     bool pass_time() noexcept;
     bool dispatch() noexcept;
     bool has_asio_work() noexcept;
+    bool somebody_blocks() const noexcept;
     bool over() const noexcept;
     std::string name_of(std::uint64_t id) const;
 
