@@ -37,8 +37,8 @@ namespace {
 
 // Asks all sources at once, two at a time; those that have not answered by the deadline
 // are stopped, and left out.
-std::vector<std::string> ask_all(
-    std::vector<std::function<std::string()>> sources, std::chrono::milliseconds limit)
+std::vector<std::string>
+ask_all(std::vector<std::function<std::string()>> sources, std::chrono::milliseconds limit)
 {
     auto const count = sources.size();
     spindle::channel<std::string> answers(count); // so that nobody waits for us

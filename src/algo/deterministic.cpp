@@ -54,7 +54,10 @@ public:
         report();
     }
 
-    void interrupt() noexcept override { boost::asio::post(core_.io(), [] {}); }
+    void interrupt() noexcept override
+    {
+        boost::asio::post(core_.io(), [] {});
+    }
 
 private:
     void report() noexcept

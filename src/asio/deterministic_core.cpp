@@ -6,10 +6,11 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
-#include <spindle/detail/asio/deterministic_core.hpp>
+#include <spindle/error.hpp>
 
 #include <spindle/detail/asio/asio_access.hpp>
 #include <spindle/detail/asio/context_service.hpp>
+#include <spindle/detail/asio/deterministic_core.hpp>
 #include <spindle/detail/base/mutex.hpp>
 #include <spindle/detail/base/thread_random.hpp>
 #include <spindle/detail/fiber/fiber_pool.hpp>
@@ -17,7 +18,6 @@
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/stop.hpp>
-#include <spindle/error.hpp>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -47,8 +47,9 @@ scheduler_options options_for(deterministic_core& self, exploring const& how)
     scheduler_options options;
     options.processors = 1;
     options.stack_size = how.stack_size;
-    options.unhandled_exception
-        = [&self](std::exception_ptr e, fiber_info const&) { self.fail(std::move(e)); };
+    options.unhandled_exception = [&self](std::exception_ptr e, fiber_info const&) {
+        self.fail(std::move(e));
+    };
     return resolved(std::move(options));
 }
 
@@ -259,8 +260,8 @@ bool deterministic_core::somebody_blocks() const noexcept
     for_each_record(
         [](fiber_record& g, void* argument) {
             auto& l = *static_cast<decltype(look)*>(argument);
-            l.found |= g.scheduler() == l.wanted && life_of(g) != 0
-                && g.reason.load(std::memory_order_relaxed) == wait_reason::blocking;
+            l.found |= g.scheduler() == l.wanted && life_of(g) != 0 &&
+                       g.reason.load(std::memory_order_relaxed) == wait_reason::blocking;
         },
         &look);
     return look.found;
@@ -331,8 +332,8 @@ bool deterministic_core::advance() noexcept
 {
     if (poll())
         return true;
-    if (how_.io_patience > duration::zero() && has_asio_work()
-        && wait_for_asio(now() + how_.io_patience))
+    if (how_.io_patience > duration::zero() && has_asio_work() &&
+        wait_for_asio(now() + how_.io_patience))
         return true;
     return (live() != 0 || has_asio_work()) && pass_time();
 }
@@ -399,7 +400,10 @@ deterministic_core::outcome deterministic_core::drive()
         asio_is_dry = false;
         switch (next.who) {
         case choice::a_fiber:
-            note(id_of(*next.fiber).value, next.fiber->reason.load(std::memory_order_relaxed), false);
+            note(
+                id_of(*next.fiber).value,
+                next.fiber->reason.load(std::memory_order_relaxed),
+                false);
             (void)machine_->run(*next.fiber, 1);
             break;
         case choice::asio:
@@ -498,8 +502,9 @@ std::string deterministic_core::describe_fibers()
         },
         &all);
     if (has_asio_work())
-        all.text += "  operations of Asio's are pending: explore_options::io_patience says how long "
-                    "to wait for them\n";
+        all.text +=
+            "  operations of Asio's are pending: explore_options::io_patience says how long "
+            "to wait for them\n";
     return std::move(all.text);
 }
 

@@ -6,10 +6,9 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
-#include <spindle/detail/base/thread_random.hpp>
-
 #include <spindle/detail/base/clock.hpp>
 #include <spindle/detail/base/random.hpp>
+#include <spindle/detail/base/thread_random.hpp>
 
 namespace spindle::detail {
 
@@ -18,8 +17,8 @@ namespace {
 random_generator& generator() noexcept
 {
     thread_local random_generator instance(
-        reinterpret_cast<std::uintptr_t>(&instance)
-        ^ static_cast<std::uint64_t>(now().time_since_epoch().count()));
+        reinterpret_cast<std::uintptr_t>(&instance) ^
+        static_cast<std::uint64_t>(now().time_since_epoch().count()));
     return instance;
 }
 

@@ -6,13 +6,13 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
+#include <spindle/error.hpp>
 #include <spindle/testing/explore.hpp>
 
 #include <spindle/detail/asio/deterministic_core.hpp>
 #include <spindle/detail/asio/spawn_fiber.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/stop.hpp>
-#include <spindle/error.hpp>
 
 #include <boost/core/demangle.hpp>
 
@@ -90,8 +90,7 @@ void keep_for_ever(std::unique_ptr<deterministic_core> core)
 
 spindle::detail::exploring settings(explore_options const& o, std::uint64_t seed)
 {
-    auto const pct
-        = o.strategy == strategy::pct || (o.strategy == strategy::both && seed % 2 == 0);
+    auto const pct = o.strategy == strategy::pct || (o.strategy == strategy::both && seed % 2 == 0);
     return {
         .seed = seed,
         .how = pct ? chooser::strategy::priorities : chooser::strategy::random,
@@ -105,13 +104,17 @@ spindle::detail::exploring settings(explore_options const& o, std::uint64_t seed
 }
 
 result run_once(
-    std::function<void()> const& fn, explore_options const& options, std::uint64_t seed,
+    std::function<void()> const& fn,
+    explore_options const& options,
+    std::uint64_t seed,
     void const* site)
 {
     auto core = std::make_unique<deterministic_core>(settings(options, seed));
     auto returned = false;
     spindle::detail::start_task(
-        spindle::detail::place{core.get(), nullptr}, {.name = "main"}, site,
+        spindle::detail::place{core.get(), nullptr},
+        {.name = "main"},
+        site,
         root{fn, *core, returned});
     result r;
     switch (core->drive()) {
@@ -122,12 +125,13 @@ result run_once(
         r.failure = describe(r.error);
         break;
     case deterministic_core::outcome::deadlock:
-        r.failure = returned ? "leaked: the function has returned, and nothing will wake these fibers"
-                             : "deadlock: all fibers wait, and nothing will wake them";
+        r.failure = returned
+                        ? "leaked: the function has returned, and nothing will wake these fibers"
+                        : "deadlock: all fibers wait, and nothing will wake them";
         break;
     case deterministic_core::outcome::endless:
-        r.failure = "it does not end: " + std::to_string(core->steps())
-            + " steps, and these fibers are alive";
+        r.failure = "it does not end: " + std::to_string(core->steps()) +
+                    " steps, and these fibers are alive";
         break;
     }
     if (r.failure.empty() && options.failed && options.failed())
@@ -163,13 +167,13 @@ exploration explore(std::function<void()> fn, explore_options const& options, vo
         schedules.insert(r.fingerprint);
         if (r.failure.empty())
             continue;
-        auto report = "spindle: explore: seed " + std::to_string(seed) + " of "
-            + std::to_string(first) + ".." + std::to_string(first + count - 1) + ": " + r.failure
-            + '\n' + r.details;
+        auto report = "spindle: explore: seed " + std::to_string(seed) + " of " +
+                      std::to_string(first) + ".." + std::to_string(first + count - 1) + ": " +
+                      r.failure + '\n' + r.details;
         auto const again = run_once(fn, options, seed, site);
         if (again.failure == r.failure && again.fingerprint == r.fingerprint)
-            report += " the same seed has failed again in the same way: SPINDLE_SEED="
-                + std::to_string(seed) + " runs it alone\n";
+            report += " the same seed has failed again in the same way: SPINDLE_SEED=" +
+                      std::to_string(seed) + " runs it alone\n";
         else
             report += " the same seed has not failed again in the same way: something else "
                       "decides, a thread, real time or I/O, addresses, or what an earlier run "

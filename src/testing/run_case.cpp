@@ -86,8 +86,8 @@ case_result run_case(
     if (!settings.unhandled_exception)
         settings.unhandled_exception = [&shared](std::exception_ptr e, fiber_info const& who) {
             shared.add_fault(
-                "an exception left " + who.name + ", spawned from " + who.spawned_from + ": "
-                + describe(std::move(e)));
+                "an exception left " + who.name + ", spawned from " + who.spawned_from + ": " +
+                describe(std::move(e)));
         };
     settings.deadlock = [&shared, also = settings.deadlock] {
         {

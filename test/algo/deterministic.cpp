@@ -8,13 +8,11 @@
 
 #define BOOST_TEST_MODULE algo.deterministic
 #include <spindle/algo/deterministic.hpp>
-
 #include <spindle/chan/channel.hpp>
 #include <spindle/go.hpp>
 #include <spindle/sync/mutex.hpp>
 #include <spindle/testing/clock.hpp>
 #include <spindle/this_fiber.hpp>
-
 #include <support/child.hpp>
 #include <support/fixture.hpp>
 #include <support/stock_api.hpp>

@@ -8,13 +8,12 @@
 //
 
 #define BOOST_TEST_MODULE testing.boost_test
-#include <spindle/testing/boost_test.hpp>
-
 #include <spindle/chan/channel.hpp>
 #include <spindle/fiber.hpp>
 #include <spindle/go.hpp>
 #include <spindle/spawn.hpp>
 #include <spindle/sync/mutex.hpp>
+#include <spindle/testing/boost_test.hpp>
 #include <spindle/this_fiber.hpp>
 
 #include <boost/asio/steady_timer.hpp>
@@ -28,12 +27,11 @@
 #include <cstdlib>
 #include <map>
 #include <set>
+#include <signal.h>
 #include <stdexcept>
 #include <string>
-#include <thread>
-
-#include <signal.h>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 namespace utf = boost::unit_test;
@@ -160,7 +158,8 @@ BOOST_AUTO_TEST_CASE(exception_of_another)
     spindle::go({.name = "thrower"}, [] { throw std::out_of_range("thrown beside"); });
 }
 
-BOOST_AUTO_TEST_CASE(never_leaves, *in_fibers({.processors = {2}, .timeout = 50ms, .shutdown_grace = 50ms}))
+BOOST_AUTO_TEST_CASE(
+    never_leaves, *in_fibers({.processors = {2}, .timeout = 50ms, .shutdown_grace = 50ms}))
 {
     spindle::mutex m;
     m.lock();
@@ -192,7 +191,8 @@ outcome run(std::string const& name)
     std::array<char, 4096> self{};
     auto const n = ::readlink("/proc/self/exe", self.data(), self.size() - 1);
     BOOST_TEST_REQUIRE(n > 0);
-    auto const command = std::string(self.data()) + " --color_output=no --catch_system_errors=no --run_test=" + name + " 2>&1";
+    auto const command = std::string(self.data()) +
+                         " --color_output=no --catch_system_errors=no --run_test=" + name + " 2>&1";
     outcome o{};
     auto* const pipe = ::popen(command.c_str(), "r");
     BOOST_TEST_REQUIRE(pipe);

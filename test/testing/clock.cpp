@@ -7,9 +7,8 @@
 //
 
 #define BOOST_TEST_MODULE testing.clock
-#include <spindle/testing/clock.hpp>
-
 #include <spindle/run.hpp>
+#include <spindle/testing/clock.hpp>
 #include <spindle/testing/explore.hpp>
 #include <spindle/this_fiber.hpp>
 

@@ -9,7 +9,6 @@
 
 #define BOOST_TEST_MODULE testing.everything_in_fibers
 #include <spindle/testing/everything_in_fibers.hpp>
-
 #include <spindle/this_fiber.hpp>
 
 #include <boost/asio/io_context.hpp>

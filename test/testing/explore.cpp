@@ -72,10 +72,7 @@ finding find(Function fn, explore_options options = {})
     return {};
 }
 
-bool contains(std::string const& text, char const* part)
-{
-    return text.find(part) != text.npos;
-}
+bool contains(std::string const& text, char const* part) { return text.find(part) != text.npos; }
 
 std::uint64_t seed_in(std::string const& log)
 {
@@ -198,9 +195,8 @@ BOOST_AUTO_TEST_CASE(the_same_seed_is_the_same_run)
                             }
                             spindle::select(
                                 spindle::on_send(ch, char(c)),
-                                spindle::on_receive(ch, [&](std::optional<char> other) {
-                                    order += *other;
-                                }),
+                                spindle::on_receive(
+                                    ch, [&](std::optional<char> other) { order += *other; }),
                                 spindle::on_timeout(1ms));
                         }
                     });
@@ -376,7 +372,8 @@ BOOST_AUTO_TEST_CASE(finds_a_forgotten_cancellation)
             spindle::error_code ec;
             (void)answers.receive_for(100ms, ec);
         },
-        "\"query\", waiting: channel send", {.faults = {.delay = 0.1}});
+        "\"query\", waiting: channel send",
+        {.faults = {.delay = 0.1}});
 }
 
 // In none of these is there a bug.
@@ -453,7 +450,9 @@ BOOST_AUTO_TEST_CASE(deadlines_tickers_and_scopes_go_by_it)
             spindle::error_code ec;
             expect(!nobody.receive_for(10s, ec), "received");
             expect(clock::now() - start == 10s, "receive_for");
-            expect(spindle::select(spindle::on_receive(nobody), spindle::on_timeout(5s)) == 1, "select");
+            expect(
+                spindle::select(spindle::on_receive(nobody), spindle::on_timeout(5s)) == 1,
+                "select");
             expect(clock::now() - start == 15s, "on_timeout");
             auto const ticks = spindle::ticker(1min);
             for (int i = 0; i != 3; ++i)
@@ -621,7 +620,8 @@ BOOST_AUTO_TEST_CASE(cancels_fibers_at_their_points)
             for ([[maybe_unused]] auto v : ch) {
             }
         },
-        "deadlock", {.faults = {.cancel = 0.1}});
+        "deadlock",
+        {.faults = {.cancel = 0.1}});
 }
 
 BOOST_AUTO_TEST_CASE(lets_time_pass_though_fibers_can_run)
@@ -792,8 +792,7 @@ BOOST_AUTO_TEST_CASE(is_for_plain_threads)
                             expect(clock::now() - start == 1h, "an hour");
                         },
                         100)
-                        .seeds
-                == 100;
+                        .seeds == 100;
         });
     // Another scheduler meanwhile: its time is the real one.
     spindle::run(

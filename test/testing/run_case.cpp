@@ -7,12 +7,11 @@
 //
 
 #define BOOST_TEST_MODULE testing.run_case
-#include <spindle/testing/run_case.hpp>
-
 #include <spindle/chan/channel.hpp>
 #include <spindle/error.hpp>
 #include <spindle/go.hpp>
 #include <spindle/run.hpp>
+#include <spindle/testing/run_case.hpp>
 #include <spindle/this_fiber.hpp>
 
 #include <boost/test/unit_test.hpp>
@@ -63,8 +62,7 @@ BOOST_AUTO_TEST_CASE(a_deadlock_is_found_before_the_time_is_up)
     auto const start = std::chrono::steady_clock::now();
     for (int i = 0; i != 5; ++i) {
         auto const r = run_case(
-            [](spindle::scheduler&) { spindle::channel<int>().receive(); }, 4,
-            {.timeout = 1min});
+            [](spindle::scheduler&) { spindle::channel<int>().receive(); }, 4, {.timeout = 1min});
         BOOST_TEST_REQUIRE(r.faults.size() == 1u);
         BOOST_TEST(has(r.faults[0], "deadlock"), r.faults[0]);
         BOOST_TEST(has(r.fibers, "\"test\""), r.fibers);
@@ -85,7 +83,8 @@ BOOST_AUTO_TEST_CASE(leaked_fibers_are_named)
     BOOST_TEST_REQUIRE(r.faults.size() == 1u);
     BOOST_TEST(has(r.faults[0], "leaked"), r.faults[0]);
     std::size_t n = 0;
-    for (auto at = r.fibers.find("\"lost\""); at != r.fibers.npos; at = r.fibers.find("\"lost\"", at + 1))
+    for (auto at = r.fibers.find("\"lost\""); at != r.fibers.npos;
+         at = r.fibers.find("\"lost\"", at + 1))
         ++n;
     BOOST_TEST(n == 3u);
 }

@@ -7,13 +7,12 @@
 //
 
 #define BOOST_TEST_MODULE testing.steady_timer
-#include <spindle/testing.hpp>
-
 #include <spindle/asio/use_fiber.hpp>
 #include <spindle/fiber.hpp>
 #include <spindle/go.hpp>
 #include <spindle/spawn.hpp>
 #include <spindle/sync/wait_group.hpp>
+#include <spindle/testing.hpp>
 #include <spindle/testing/boost_test.hpp>
 #include <spindle/this_fiber.hpp>
 

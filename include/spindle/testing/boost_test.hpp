@@ -9,10 +9,11 @@
 #ifndef SPINDLE_TESTING_BOOST_TEST_HPP
 #define SPINDLE_TESTING_BOOST_TEST_HPP
 
-#include <spindle/detail/fiber/boost_access.hpp>
 #include <spindle/scheduler.hpp>
 #include <spindle/testing/explore.hpp>
 #include <spindle/testing/run_case.hpp>
+
+#include <spindle/detail/fiber/boost_access.hpp>
 
 #include <boost/function.hpp>
 #include <boost/test/framework.hpp>
@@ -23,8 +24,8 @@
 #include <boost/test/tree/test_unit.hpp>
 #include <boost/test/tree/traverse.hpp>
 #include <boost/test/tree/visitor.hpp>
-#include <boost/test/unit_test_log.hpp>
 #include <boost/test/unit_test.hpp>
+#include <boost/test/unit_test_log.hpp>
 
 #include <exception>
 #include <functional>
@@ -41,7 +42,8 @@ struct case_function_tag {
 };
 
 template struct expose_member<
-    case_function_tag, &boost::unit_test::class_property<boost::function<void()>>::value>;
+    case_function_tag,
+    &boost::unit_test::class_property<boost::function<void()>>::value>;
 
 } // namespace spindle::detail
 
@@ -103,8 +105,8 @@ void on_each(Function fn, case_options const& options = {})
     for (auto const n : options.processors)
         BOOST_TEST_CONTEXT(n << " processors")
         {
-            auto r = run_case(
-                [&fn](scheduler& s) { detail::call_with_scheduler(fn, s); }, n, options);
+            auto r =
+                run_case([&fn](scheduler& s) { detail::call_with_scheduler(fn, s); }, n, options);
             detail::report(r);
         }
 }
@@ -125,11 +127,11 @@ void on_each(Function fn, case_options const& options = {})
 template <class Function>
 exploration explore_checked(Function fn, explore_options options = {})
 {
-    options.failed
-        = [before = detail::failures_so_far(), also = std::move(options.failed)]() mutable {
-              auto const after = detail::failures_so_far();
-              return std::exchange(before, after) != after || (also && also());
-          };
+    options.failed = [before = detail::failures_so_far(),
+                      also = std::move(options.failed)]() mutable {
+        auto const after = detail::failures_so_far();
+        return std::exchange(before, after) != after || (also && also());
+    };
     return testing::explore(std::move(fn), options);
 }
 
@@ -156,8 +158,8 @@ public:
 
     void visit(boost::unit_test::test_case const& tc) override
     {
-        auto& function = const_cast<boost::unit_test::test_case&>(tc).p_test_func.*member_of(
-            spindle::detail::case_function_tag{});
+        auto& function = const_cast<boost::unit_test::test_case&>(tc).p_test_func.*
+                         member_of(spindle::detail::case_function_tag{});
         auto const original = originals().emplace(tc.p_id, function).first->second;
         function = [w = wrapper_, original] { w(original); };
     }
@@ -192,8 +194,8 @@ protected:
 private:
     void apply(boost::unit_test::test_unit& tu) override
     {
-        tu.p_fixtures.value.push_back(boost::unit_test::test_unit_fixture_ptr(
-            new wrap_unit(tu.p_id, wrapper_)));
+        tu.p_fixtures.value.push_back(
+            boost::unit_test::test_unit_fixture_ptr(new wrap_unit(tu.p_id, wrapper_)));
     }
 };
 

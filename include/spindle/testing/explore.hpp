@@ -10,6 +10,7 @@
 #define SPINDLE_TESTING_EXPLORE_HPP
 
 #include <spindle/config.hpp>
+
 #include <spindle/detail/asio/spawn_fiber.hpp>
 
 #include <chrono>
@@ -98,8 +99,8 @@ private:
 };
 
 namespace detail {
-SPINDLE_DECL exploration explore(
-    std::function<void()> fn, explore_options const& options, void const* site);
+SPINDLE_DECL exploration
+explore(std::function<void()> fn, explore_options const& options, void const* site);
 }
 
 /// Runs a function in a fiber under many schedules, each decided by a seed.
@@ -145,8 +146,7 @@ SPINDLE_DECL exploration explore(
  * Several threads may explore at the same time.
  */
 template <class Function>
-SPINDLE_CALLED_FROM_HERE exploration explore(
-    Function&& fn, explore_options const& options = {})
+SPINDLE_CALLED_FROM_HERE exploration explore(Function&& fn, explore_options const& options = {})
 {
     return detail::explore(
         std::function<void()>(std::ref(fn)), options, spindle::detail::call_site());

@@ -63,7 +63,8 @@ struct case_result {
  * Blocks the calling thread; in a fiber it throws `errc::not_in_fiber`.
  */
 [[nodiscard]] SPINDLE_DECL case_result run_case(
-    std::function<void(scheduler&)> const& fn, unsigned processors,
+    std::function<void(scheduler&)> const& fn,
+    unsigned processors,
     case_options const& options = {});
 
 } // namespace spindle::testing

@@ -10,13 +10,14 @@
 #define SPINDLE_TESTING_STEADY_TIMER_HPP
 
 #include <spindle/config.hpp>
+#include <spindle/error.hpp>
+#include <spindle/testing/clock.hpp>
+
 #include <spindle/detail/base/clock.hpp>
 #include <spindle/detail/base/spin_lock.hpp>
 #include <spindle/detail/sync/async_wait.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>
 #include <spindle/detail/time/timer_queue.hpp>
-#include <spindle/error.hpp>
-#include <spindle/testing/clock.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_executor.hpp>
@@ -60,7 +61,7 @@ private:
     std::size_t end(spindle::detail::wait_result why, std::size_t most) noexcept;
 
     clock::time_point expiry_{};
-    bool passed_ = false; // under the lock
+    bool passed_ = false;                            // under the lock
     spindle::detail::timer_queue* timers_ = nullptr; // where it is armed
     spindle::detail::atomic<bool> left_{true};       // the queue has, once it is due
 };
@@ -117,13 +118,13 @@ public:
 
     /// The same, of a context's executor.
     template <class Context>
-        requires std::is_convertible_v<Context&, boost::asio::execution_context&>
+    requires std::is_convertible_v<Context&, boost::asio::execution_context&>
     explicit basic_steady_timer(Context& context)
         : basic_steady_timer(executor_type(context.get_executor()))
     {
     }
     template <class Context, class When>
-        requires std::is_convertible_v<Context&, boost::asio::execution_context&>
+    requires std::is_convertible_v<Context&, boost::asio::execution_context&>
     basic_steady_timer(Context& context, When when)
         : basic_steady_timer(executor_type(context.get_executor()), when)
     {
@@ -175,8 +176,8 @@ private:
         {
             timer_->state_->arm();
             auto bound = with_default_executor(std::forward<Handler>(handler));
-            using operation
-                = spindle::detail::wait_operation<detail::timer_state, std::decay_t<decltype(bound)>>;
+            using operation =
+                spindle::detail::wait_operation<detail::timer_state, std::decay_t<decltype(bound)>>;
             operation::make(std::move(bound), *timer_->state_).start();
         }
 

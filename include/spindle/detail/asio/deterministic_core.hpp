@@ -12,6 +12,7 @@
 #define SPINDLE_DETAIL_ASIO_DETERMINISTIC_CORE_HPP
 
 #include <spindle/config.hpp>
+
 #include <spindle/detail/asio/asio_core.hpp>
 #include <spindle/detail/sched/chooser.hpp>
 #include <spindle/detail/sched/processor.hpp>
@@ -34,12 +35,12 @@ struct exploring {
     std::uint64_t seed = 1;
     chooser::strategy how = chooser::strategy::random;
     unsigned depth = 3;
-    double cancel = 0;              // of one that runs, at one of its points
-    double delay = 0;               // that time passes though somebody can run, at a step
+    double cancel = 0; // of one that runs, at one of its points
+    double delay = 0;  // that time passes though somebody can run, at a step
     std::size_t stack_size = 256 * 1024;
     std::size_t max_steps = 100'000;
     duration max_time = std::chrono::hours(24 * 365);
-    duration io_patience{};         // how long to wait for Asio before time passes
+    duration io_patience{}; // how long to wait for Asio before time passes
 };
 
 // Shape
@@ -126,7 +127,7 @@ public:
 private:
     // What a run knows of a fiber.
     struct known {
-        unsigned number;             // in the order of first appearance
+        unsigned number; // in the order of first appearance
         chooser::priority priority;
         bool queued;
     };

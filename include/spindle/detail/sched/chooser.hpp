@@ -11,6 +11,7 @@
 #define SPINDLE_DETAIL_SCHED_CHOOSER_HPP
 
 #include <spindle/config.hpp>
+
 #include <spindle/detail/base/random.hpp>
 
 #include <cstddef>
@@ -68,7 +69,7 @@ private:
     random_generator random_;
     strategy const how_;
     std::uint64_t steps_ = 0;
-    priority low_ = priority{1} << 32; // first ones are above
+    priority low_ = priority{1} << 32;   // first ones are above
     std::vector<std::uint64_t> changes_; // the last one comes first
 };
 
