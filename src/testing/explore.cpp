@@ -137,7 +137,9 @@ result run_once(
     if (r.failure.empty() && options.failed && options.failed())
         r.failure = "a check has failed";
     if (!r.failure.empty())
-        r.details = core->describe_fibers() + " the last steps:\n" + core->describe_steps();
+        r.details = core->describe_fibers()
+                  + (core->live() != 0 ? " where they are:\n" + core->describe_live_fibers() : "")
+                  + " the last steps:\n" + core->describe_steps();
     r.steps = core->steps();
     r.fingerprint = core->fingerprint();
     if (core->live() != 0 && !core->clear_away())
