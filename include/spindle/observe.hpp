@@ -10,6 +10,8 @@
 #ifndef SPINDLE_OBSERVE_HPP
 #define SPINDLE_OBSERVE_HPP
 
+#include <spindle/observe/dump.hpp>
+#include <spindle/observe/leaks.hpp>
 #include <spindle/observe/prometheus.hpp>
 #include <spindle/observe/stats.hpp>
 #include <spindle/observe/trace.hpp>

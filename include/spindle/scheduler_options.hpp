@@ -16,6 +16,7 @@
 #include <exception>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace spindle {
 
@@ -106,6 +107,31 @@ struct scheduler_options {
      * (`scheduler_stats::preemptions`), that is all.
      */
     std::function<void(fiber_info const&, std::chrono::steady_clock::duration)> on_hog = {};
+
+    /// Called when every fiber waits, and nothing is left that could wake one.
+    /**
+     * That is so when no fiber runs or is ready, no operation of Asio's, timer or work
+     * guard is pending on any of the scheduler's io_contexts, nobody sleeps, and the
+     * process has no other thread than this scheduler's, and those that wait in its
+     * `join()`. Where any of that cannot be known, it is not called: never by mistake.
+     * So another scheduler, a `std::thread`, or the one that Asio resolves names by,
+     * is enough to keep it from being called.
+     *
+     * On a thread of the scheduler's that runs no fibers; once, until something has run
+     * again. It may wake fibers, or `stop()` the scheduler; it must throw nothing.
+     * Empty: inside `run` all fibers are written to standard error, as `dump` does it,
+     * and the process ends by `std::terminate`; for other schedulers nothing happens.
+     * Linux only.
+     */
+    std::function<void()> deadlock = {};
+
+    /// Called with the fibers that are alive when their scheduler ends, if any are.
+    /**
+     * When the function of `run` has returned, and when a scheduler is destroyed: they
+     * are about to be stopped. For tests, and for programs whose fibers are to be over
+     * by then. On the thread that ends it; throw nothing.
+     */
+    std::function<void(std::vector<fiber_info> const&)> on_left = {};
 };
 
 namespace detail {

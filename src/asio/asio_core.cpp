@@ -10,8 +10,10 @@
 
 #include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/dump.hpp>
 #include <spindle/detail/fiber/gate.hpp>
 #include <spindle/detail/fiber/machine.hpp>
+#include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 #include <spindle/error.hpp>
 
@@ -23,9 +25,11 @@
 
 #include <cstdio>
 #include <exception>
+#include <new>
 #include <string>
 #include <type_traits>
 #include <typeinfo>
+#include <vector>
 
 #if defined(__GNUC__)
 #include <cxxabi.h>
@@ -170,6 +174,7 @@ scheduler_stats asio_core::stats(bool quick) const
     }
     return s;
 }
+constinit atomic<unsigned> asio_core::unusual_{0};
 
 void asio_core::report(std::exception_ptr e, fiber_info const& info) noexcept
 {
@@ -234,6 +239,7 @@ void asio_core::await_end(time_point deadline) noexcept
     std::unique_lock guard(end_mutex_);
     auto const ended = [&] { return live() == 0; };
     if (deadline == time_point::max()) {
+        bystander const here;
         ended_.wait(guard, ended);
     } else if (!ended_.wait_until(guard, deadline, ended)) {
         give_up_waiting();
@@ -253,20 +259,33 @@ void asio_core::give_up_waiting() noexcept
     std::terminate();
 }
 
-void asio_core::print_live_fibers() noexcept
-{
-    for_each_record(
-        [](fiber_record& g, void* wanted) {
-            if (g.home.load(std::memory_order_acquire) != wanted || life_of(g) == 0)
-                return;
-            auto const state = g.state.load(std::memory_order_relaxed);
-            auto const reason = g.reason.load(std::memory_order_relaxed);
-            std::fprintf(
-                stderr, "  %s, %s%s%s\n", describe(g).c_str(), to_string(state),
-                state == fiber_state::waiting ? ": " : "",
-                state == fiber_state::waiting ? to_string(reason) : "");
-        },
-        static_cast<core*>(this));
+std::string asio_core::describe_live_fibers() const { return dump_text({.only = this}); }
+
+void asio_core::print_live_fibers() const noexcept
+try {
+    auto const text = describe_live_fibers();
+    std::fwrite(text.data(), 1, text.size(), stderr);
+} catch (std::exception const& e) {
+    std::fprintf(stderr, "  (they could not be listed: %s)\n", e.what());
+}
+
+void asio_core::report_left(fiber_record const* but) noexcept
+try {
+    if (!options_.on_left || live() == (but ? 1 : 0))
+        return;
+    auto const left = collect_fibers(
+        {.stacks = false, .only = this},
+        [id = but ? id_of(*but) : fiber_id()](fiber_sight const& s) { return s.id != id; });
+    std::vector<fiber_info> infos;
+    for (auto const& f : left)
+        infos.push_back(
+            {f.seen.name.empty() ? "fiber " + std::to_string(f.seen.number)
+                                 : '"' + f.seen.name + '"',
+             describe_site(f.seen.spawn_site)});
+    if (!infos.empty())
+        options_.on_left(infos);
+} catch (std::bad_alloc const&) {
+    // no memory for a report
 }
 
 } // namespace spindle::detail

@@ -9,6 +9,7 @@
 #include <spindle/detail/asio/host.hpp>
 
 #include <spindle/detail/asio/context_service.hpp>
+#include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 #include <spindle/error.hpp>
 
@@ -27,7 +28,8 @@ namespace spindle::detail {
 
 host::host(scheduler& facade, scheduler_options options, first where)
     : asio_core(resolved(std::move(options))), facade_(facade),
-      idle_(options_.processors, max_processors), monitor_(*this)
+      idle_(options_.processors, max_processors), inside_run_(where == first::on_caller),
+      monitor_(*this)
 {
     auto const lines_every = wanted_schedtrace();
     set_alone(options_.processors == 1);
@@ -108,6 +110,7 @@ void host::start(host_machine& who)
 
 host::~host()
 {
+    report_left(nullptr);
     stop();
     auto const grace = options_.shutdown_grace;
     await_end(grace == grace.max() ? time_point::max() : now() + grace);
@@ -147,6 +150,7 @@ void host::finish() noexcept
     if (grace != grace.max())
         overdue_at_.store(now() + grace, std::memory_order_relaxed);
     finishing_.store(true, std::memory_order_seq_cst);
+    report_left(current_fiber());
     stop(); // the caller is alive, so on_last() is yet to come
 }
 

@@ -9,6 +9,7 @@
 #include <spindle/detail/asio/host_monitor.hpp>
 
 #include <spindle/detail/asio/host.hpp>
+#include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/detail/sched/monitor_policy.hpp>
 
 #include <algorithm>
@@ -47,6 +48,7 @@ void host_monitor::run(monitor_policy& policy) noexcept
     if (auto const slack = ::prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0); slack > 0)
         usual_slack_ = static_cast<unsigned long>(slack);
 #endif
+    bystander const here;
     hurry(true);
     while (!ending_.load(std::memory_order_seq_cst)) {
         auto const pause = host_.look_round(policy, hogs_, to_wake_);
@@ -60,8 +62,11 @@ void host_monitor::run(monitor_policy& policy) noexcept
         heavy_barrier();
         // At least: a deadline may be past, and nothing can be done about it just now.
         auto until = now() + policy.longest();
-        if (host_.all_asleep())
+        if (host_.all_asleep()) {
             until = std::max(until, host_.earliest_deadline());
+            if (until == time_point::max())
+                host_.look_for_deadlock();
+        }
         (void)wake_.park_until(until);
         asleep_.store(false, std::memory_order_relaxed);
     }

@@ -286,6 +286,7 @@ void host_processor::poll(machine& m)
 void host_processor::block(machine& m, time_point deadline)
 {
     traced_span const span(*this, trace_kind::sleep, trace_kind::woke);
+    sleeps_until_.store(deadline, std::memory_order_relaxed);
     if (away_.load(std::memory_order_seq_cst)) {
         (void)parker_.park_until(deadline);
         return;
@@ -329,6 +330,7 @@ void host_processor::retire(machine& m)
         if (m.take_notified() || m.has_stock_fibers())
             deadline = m.dispatch();
         deadline = std::min(deadline, sleepers_.earliest_hint());
+        sleeps_until_.store(deadline, std::memory_order_relaxed);
         if (away_.load(std::memory_order_seq_cst)) {
             (void)parker_.park_until(deadline);
             continue;

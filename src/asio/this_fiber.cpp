@@ -101,7 +101,7 @@ void sleep_until(std::chrono::steady_clock::time_point when)
     }
     if (stop_seen(*g))
         throw_stopped(*g);
-    if (when <= now()) {
+    if (when <= time_of_waits()) {
         detail::yield(*g);
         return;
     }

@@ -70,6 +70,11 @@ timer_queue& timers_for(fiber_record* self)
     if (self)
         if (auto* const own = timers_of(*self))
             return *own;
+    // Where a schedule is explored, its clock goes for what is outside its fibers, too.
+    if (other_time.load(std::memory_order_relaxed)) [[unlikely]]
+        if (auto* const m = machine::current(); m && m->home())
+            if (auto& home = static_cast<asio_core&>(*m->home()); home.keeps_time())
+                return *home.timers();
     return timer_thread::get();
 }
 

@@ -25,7 +25,7 @@ cancel_scope::cancel_scope(std::chrono::steady_clock::time_point deadline)
     if (deadline == time_point::max())
         return;
     scope_exit close([&] { state_->close(&self); });
-    if (deadline <= now())
+    if (deadline <= time_of_waits())
         state_->cancel(scope_reason::deadline);
     else if (!state_->cancelled())
         state_->arm(timers_for(&self), deadline);

@@ -105,6 +105,23 @@ chan_result wait_for_nothing(fiber_record* self, time_point deadline)
     return w.wait(wait_reason::nil_channel);
 }
 
+void const* chan_core::core_of(void const* lock) noexcept
+{
+    nobodys const any;
+    auto const* const whole = reinterpret_cast<std::byte const*>(static_cast<chan_core const*>(&any));
+    return static_cast<std::byte const*>(lock)
+        - (reinterpret_cast<std::byte const*>(&any.lock) - whole);
+}
+
+void const* chan_core::handles_of(void const* lock) noexcept
+{
+    nobodys const any;
+    chan_core const& c = any;
+    return static_cast<std::byte const*>(lock)
+        + (reinterpret_cast<std::byte const*>(&c.handles_)
+           - reinterpret_cast<std::byte const*>(&c.lock));
+}
+
 // --- how it ended ------------------------------------------------------------------------
 
 namespace {

@@ -10,8 +10,8 @@
 
 #include <spindle/detail/asio/timers.hpp>
 #include <spindle/detail/base/cpu_relax.hpp>
-#include <spindle/detail/base/random.hpp>
 #include <spindle/detail/base/scope_exit.hpp>
+#include <spindle/detail/base/thread_random.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 #include <spindle/detail/fiber/waiter.hpp>
@@ -33,16 +33,6 @@ void select_case_base::arm(select_wait&) {}
 
 namespace {
 
-// The thread's own; the order of the cases of a select comes from it.
-SPINDLE_NOINLINE std::uint32_t random_bits() noexcept
-{
-    thread_local random_generator generator(
-        reinterpret_cast<std::uintptr_t>(&generator)
-        ^ static_cast<std::uint64_t>(now().time_since_epoch().count()));
-    asm volatile("");
-    return generator.next();
-}
-
 // Numbers below something, several from the same bits.
 class dice {
 public:
@@ -50,7 +40,7 @@ public:
     {
         auto const needed = static_cast<int>(std::bit_width(n));
         if (left_ < needed) {
-            bits_ = random_bits();
+            bits_ = thread_random_bits();
             left_ = 24; // the last ones would favour some numbers
         }
         left_ -= needed;

@@ -8,6 +8,9 @@
 
 #include <spindle/detail/fiber/record.hpp>
 
+#include <spindle/detail/fiber/debug_table.hpp>
+#include <spindle/detail/fiber/stop.hpp>
+
 #include <boost/intrusive/list.hpp>
 #include <boost/stacktrace/frame.hpp>
 
@@ -34,6 +37,7 @@ struct registry {
     std::mutex mutex; // leaf, but for request_stop() under for_each_record()
     list records;
     std::uint64_t serial = 0;
+    list::iterator walked = records.end(); // where walk_records() goes on
 
     static registry& get()
     {
@@ -63,7 +67,9 @@ fiber_record::~fiber_record()
     if (id != 0) { // not by is_linked(): its neighbours write to the link, under the lock
         auto& all = registry::get();
         std::lock_guard lock(all.mutex);
-        all.records.erase(all.records.iterator_to(*this));
+        auto const self = all.records.iterator_to(*this);
+        if (auto const after = all.records.erase(self); all.walked == self)
+            all.walked = after;
         hide_from_leak_check(*this);
     }
 }
@@ -74,6 +80,9 @@ void register_record(fiber_record& g)
     std::lock_guard lock(all.mutex);
     g.id = ++all.serial;
     all.records.push_back(g);
+    if (g.id == 1)
+        fill_debug_table(
+            g, all.records.end().pointed_node(), all.records.iterator_to(g).pointed_node());
     show_to_leak_check(g);
 }
 
@@ -147,6 +156,33 @@ fiber_census count_fibers(core const& home)
         },
         &all);
     return all.n;
+}
+
+bool walk_records(
+    bool begin, void (*f)(std::span<fiber_record* const>, void*), void* argument)
+{
+    fiber_record* some[record_part];
+    auto& all = registry::get();
+    std::lock_guard lock(all.mutex);
+    if (begin)
+        all.walked = all.records.begin();
+    std::size_t n = 0;
+    for (; n != record_part && all.walked != all.records.end(); ++all.walked)
+        some[n++] = &*all.walked;
+    f({some, n}, argument);
+    return all.walked != all.records.end();
+}
+
+void set_name(fiber_record& g, std::string&& name) noexcept
+{
+    stopper_lock const guard(g);
+    g.name = std::move(name);
+}
+
+void clear_name(fiber_record& g) noexcept
+{
+    stopper_lock const guard(g);
+    g.name = {};
 }
 
 std::string describe_site(void const* address)

@@ -58,7 +58,7 @@ private:
         {
             chan_section section(*this);
             if (!dropped_) {
-                auto const at = now();
+                auto const at = time_of_waits();
                 (void)put(at, section.wake); // full: this tick is dropped
                 if (period_ != duration::zero()) {
                     // In step with the first, whatever was missed.

@@ -57,7 +57,7 @@ BOOST_AUTO_TEST_SUITE(channel_)
 
 namespace {
 
-using clock_type = std::chrono::steady_clock;
+using clock_type = spindle::testing::clock;
 using number = std::unique_ptr<int>; // move-only, and what it points to is plain
 
 number make(int v) { return std::make_unique<int>(v); }

@@ -50,7 +50,7 @@ using spindle::select;
 using spindle::select_case;
 using spindle::send_channel;
 using spindle::wait_group;
-using std::chrono::steady_clock;
+using steady_clock = spindle::testing::clock;
 namespace this_fiber = spindle::this_fiber;
 
 namespace {

@@ -15,6 +15,8 @@
 #include <spindle/run.hpp>
 #include <spindle/scheduler.hpp>
 #include <spindle/spawn.hpp>
+#include <spindle/testing/boost_test.hpp>
+#include <spindle/testing/clock.hpp>
 
 #include <spindle/detail/asio/asio_core.hpp>
 #include <spindle/detail/fiber/fiber_pool.hpp>
@@ -29,6 +31,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <optional>
 #include <random>
 #include <thread>
@@ -152,21 +155,37 @@ inline spindle::scheduler_options without_rescue(unsigned processors)
         .shutdown_grace = std::chrono::seconds(30)};
 }
 
+// What the suite asks of each of its cases that run in a fiber.
+inline spindle::testing::case_options case_on(unsigned processors)
+{
+    return {
+        .processors = {processors},
+        .timeout = std::chrono::seconds(110), // CTest's is 120
+        .leak_grace = std::chrono::seconds(20),
+        .shutdown_grace = std::chrono::seconds(30)};
+}
+
+// SPINDLE_TEST_EXPLORE: how many schedules over_processors() explores instead.
+inline std::uint64_t schedules_to_explore()
+{
+    auto const* const n = std::getenv("SPINDLE_TEST_EXPLORE");
+    return n ? std::strtoull(n, nullptr, 0) : 0;
+}
+
 // Calls fn(scheduler) or fn() in a fiber, on schedulers of each size.
 template <class Function>
 void over_processors(Function fn)
 {
-    for (auto const n : processor_counts)
-        BOOST_TEST_CONTEXT(n << " processors")
-        {
-            on_scheduler s(n);
-            s.run([&] {
-                if constexpr (std::is_invocable_v<Function&, spindle::scheduler&>)
-                    fn(s.get());
-                else
-                    fn();
-            });
+    if constexpr (!std::is_invocable_v<Function&, spindle::scheduler&>)
+        if (auto const n = schedules_to_explore(); n != 0) {
+            spindle::testing::explore_checked([&fn] { fn(); }, {.seeds = n, .max_steps = 20'000'000});
+            check_nothing_left();
+            return;
         }
+    for (auto const n : processor_counts) {
+        spindle::testing::on_each(std::ref(fn), case_on(n));
+        BOOST_TEST_CONTEXT(n << " processors") { check_nothing_left(); }
+    }
 }
 
 } // namespace spindle_test

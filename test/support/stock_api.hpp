@@ -238,7 +238,8 @@ inline void sleeps_last_at_least_as_long(bf::launch how)
     BOOST_TEST((std::chrono::steady_clock::now() >= until));
 }
 
-inline void all_of_boost_fiber()
+// Without other threads, where none may wake a fiber.
+inline void all_of_boost_fiber(bool with_threads = true)
 {
     for (auto const how : {bf::launch::post, bf::launch::dispatch})
         BOOST_TEST_CONTEXT((how == bf::launch::post ? "launch::post" : "launch::dispatch"))
@@ -252,7 +253,8 @@ inline void all_of_boost_fiber()
             timed_mutexes_time_out(how);
             condition_variables_notify(how);
             futures_carry_values_and_exceptions(how);
-            plain_threads_fulfil_futures(how);
+            if (with_threads)
+                plain_threads_fulfil_futures(how);
             channels_carry_all<bf::buffered_channel<int>>(how, 4u);
             channels_carry_all<bf::unbuffered_channel<int>>(how);
             barriers_hold(how);

@@ -23,6 +23,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <string>
 #include <utility>
 
 namespace spindle {
@@ -74,10 +75,23 @@ public:
     // woken, and nothing can be posted.
     virtual bool closing() const noexcept { return false; }
 
+    // Any thread. What a spawn asks first, all of them rare: whether a context of the
+    // process is closing, or somebody wants to know who spawned whom.
+    static unsigned unusual() noexcept { return unusual_.load(std::memory_order_seq_cst); }
+    static constexpr unsigned spawners_wanted = 1; // for good
+    static constexpr unsigned one_closing = 2;     // counted
+    static void want_spawners() noexcept
+    {
+        unusual_.fetch_or(spawners_wanted, std::memory_order_seq_cst);
+    }
+
     // True: a thread that blocks loses its processor to another one.
     virtual bool moves_processors() const noexcept { return false; }
 
-    // For those that do not.
+    // True: its timers() go by a clock of their own (deterministic_core.hpp).
+    virtual bool keeps_time() const noexcept { return false; }
+
+    // For those that do not move them.
     blocking_threads& threads_for_blocking() noexcept { return blocking_threads_; }
 
     // Any thread. `quick`: without the states of the fibers, which takes a look at each.
@@ -92,6 +106,9 @@ public:
     // As unhandled(), for a handler of Asio's that threw on a thread of ours.
     void unhandled_in_handler() noexcept;
 
+    // Who is alive, and what for; a line each.
+    std::string describe_live_fibers() const;
+
 protected:
     // What they know of processors and threads. `s` has a processor_stats for each.
     virtual void add_stats(scheduler_stats& s) const = 0;
@@ -101,12 +118,26 @@ protected:
     void await_end(time_point deadline) noexcept;
     [[noreturn]] void give_up_waiting() noexcept;
     void on_last() noexcept override;
-    void print_live_fibers() noexcept;
+    void print_live_fibers() const noexcept;
+
+    // For options_.on_left. `but`: one that does not count, or nullptr.
+    void report_left(fiber_record const* but) noexcept;
+
+    // Around the time in which closing() may be true; before that says so.
+    static void begin_closing() noexcept
+    {
+        unusual_.fetch_add(one_closing, std::memory_order_seq_cst);
+    }
+    static void end_closing() noexcept
+    {
+        unusual_.fetch_sub(one_closing, std::memory_order_seq_cst);
+    }
 
     scheduler_options options_;
     blocking_threads blocking_threads_{options_.max_threads};
 
 private:
+    static atomic<unsigned> unusual_;
 
     void report(std::exception_ptr e, fiber_info const& info) noexcept;
 

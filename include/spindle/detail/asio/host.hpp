@@ -157,6 +157,11 @@ private:
     duration look_round(
         monitor_policy& policy, hog_list& hogs, std::vector<host_machine*>& to_wake) noexcept;
     bool all_asleep() const noexcept;
+    void look_for_deadlock() noexcept;
+    bool asleep_for_good() const noexcept;
+    bool machines_rest() const;
+    bool fibers_wait() const;
+    std::uint64_t epoch() const noexcept;
     time_point earliest_deadline() const noexcept;
     monitor_policy::look look_at(host_processor& p, time_point at) const noexcept;
     bool retake(
@@ -198,6 +203,8 @@ private:
     std::condition_variable exit_;
     unsigned still_inside_ = 0; // guarded by exit_mutex_
     machine* callers_machine_ = nullptr; // that it had before, for run_first()
+    bool const inside_run_;
+    std::uint64_t deadlocked_at_ = 0; // the monitor's: the epoch that was reported
     bool first_is_missing_ = false; // first::on_caller, and run_first() was not called yet
     atomic<std::uint64_t> wakes_{0};
     atomic<std::uint64_t> handoffs_{0};

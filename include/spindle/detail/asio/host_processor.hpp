@@ -47,6 +47,7 @@ private:
 //
 //   interrupt(), timers     any thread
 //   runs_here               under host::moves_
+//   sleeps_until_           written by the machine, as it goes to sleep
 //   away_                   set by the monitor, cleared by the machine that has Asio
 //   asio_is_at_             written by that machine; others see whether it is their own
 //   turn_, alarm_*          whoever has Asio: see host
@@ -111,6 +112,7 @@ private:
     boost::asio::detail::scheduler& asio_;
     boost::asio::steady_timer alarm_;
     time_point alarm_at_ = time_point::max(); // what alarm_ is set to
+    atomic<time_point> sleeps_until_{time_point::max()}; // others may look
     slot_memory<256> alarm_memory_;
     turn_of_asio turn_;
     time_point polled_at_{};

@@ -134,6 +134,9 @@ private:
 template <class Handler, class Default>
 struct associated_fiber_io {
     using type = Default;
+    // Asio's adapters name these in the types of their own.
+    static type get(Handler const&) noexcept { return type(); }
+    static type get(Handler const&, Default const& d) noexcept { return d; }
 };
 
 template <class Handler, class Default>

@@ -10,6 +10,9 @@
 #ifndef SPINDLE_DETAIL_BASE_CLOCK_HPP
 #define SPINDLE_DETAIL_BASE_CLOCK_HPP
 
+#include <spindle/config.hpp>
+#include <spindle/detail/base/atomic.hpp>
+
 #include <chrono>
 #include <type_traits>
 
@@ -20,6 +23,18 @@ using time_point = clock::time_point;
 using duration = clock::duration;
 
 inline time_point now() noexcept { return clock::now(); }
+
+// Null, but while a schedule is explored somewhere in the process
+// (asio/deterministic_core.hpp): then it tells the time of the calling thread.
+using time_function = time_point (*)() noexcept;
+extern SPINDLE_DECL atomic<time_function> other_time;
+
+// What deadlines of waits count from, and are compared with.
+inline time_point time_of_waits() noexcept
+{
+    auto const other = other_time.load(std::memory_order_relaxed); // a function: no data hangs on it
+    return other ? other() : now();
+}
 
 // At least d, in the clock's units. Not below zero, and max() where d is more than
 // that can say: hours::max() has no nanoseconds.
@@ -32,17 +47,18 @@ duration at_least(std::chrono::duration<Rep, Period> const& d)
     return wide(d) < wide(duration::max()) ? std::chrono::ceil<duration>(d) : duration::max();
 }
 
-// now() + d, and max() where that is beyond what there is. Not before now().
+// time_of_waits() + d, and max() where that is beyond what there is. Not before that.
 template <class Rep, class Period>
 time_point deadline_after(std::chrono::duration<Rep, Period> const& d)
 {
-    auto const start = now();
+    auto const start = time_of_waits();
     auto const length = at_least(d);
     return length < time_point::max() - start ? start + length : time_point::max();
 }
 
 // try_until(t) up to a deadline of any clock: it says whether it had what it waits
-// for by the time t of ours. Clocks that can be set are asked again.
+// for by the time t of ours. Clocks that can be set are asked again, unless ours runs
+// ahead of them.
 template <class Clock, class Duration, class TryUntil>
 bool wait_until_deadline(
     std::chrono::time_point<Clock, Duration> const& deadline, TryUntil try_until)
@@ -53,7 +69,7 @@ bool wait_until_deadline(
         do {
             if (try_until(deadline_after(deadline - Clock::now())))
                 return true;
-        } while (Clock::now() < deadline);
+        } while (!other_time.load(std::memory_order_relaxed) && Clock::now() < deadline);
         return false;
     }
 }

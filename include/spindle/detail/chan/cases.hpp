@@ -189,7 +189,7 @@ public:
     {
     }
 
-    bool ready() override { return deadline_ != time_point::max() && deadline_ <= now(); }
+    bool ready() override { return deadline_ != time_point::max() && deadline_ <= time_of_waits(); }
     void arm(select_wait& w) override;
     void disarm() noexcept override;
 

@@ -125,7 +125,7 @@ public:
     {
         if (auto const at_once = try_send(std::move(v)); at_once != chan_result::waiting)
             return at_once;
-        if (deadline <= now())
+        if (deadline <= time_of_waits())
             return chan_result::timed_out;
         blocked_waiter<chan_waiter> waiter(lock, self, deadline);
         waiter.slot = &v;
@@ -142,7 +142,7 @@ public:
     {
         if (auto const at_once = try_receive(out); at_once != chan_result::waiting)
             return at_once;
-        if (deadline <= now())
+        if (deadline <= time_of_waits())
             return chan_result::timed_out;
         blocked_waiter<chan_waiter> waiter(lock, self, deadline);
         waiter.slot = &out;

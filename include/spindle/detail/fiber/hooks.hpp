@@ -11,6 +11,7 @@
 #define SPINDLE_DETAIL_FIBER_HOOKS_HPP
 
 #include <spindle/config.hpp>
+#include <spindle/detail/base/atomic.hpp>
 
 namespace spindle::detail {
 
@@ -39,14 +40,19 @@ public:
         return compare_(heads);
     }
 
-    fiber_record* gate() const { return gate_(); }
+    fiber_record* gate() const { return gate_.load(std::memory_order_relaxed)(); }
 
     void set(mark_function m, compare_function c, gate_function g) noexcept
     {
         mark_ = m;
         compare_ = c;
-        gate_ = g;
+        gate_.store(g, std::memory_order_relaxed);
     }
+
+    // Has g called instead: each operation that may wait comes by, with nothing held.
+    // Functions: no data hangs on them.
+    gate_function gate_now() const noexcept { return gate_.load(std::memory_order_relaxed); }
+    void set_gate(gate_function g) noexcept { gate_.store(g, std::memory_order_relaxed); }
 
 private:
     static void nothing(void const* (&)[asio_heads]) noexcept {}
@@ -55,7 +61,7 @@ private:
 
     mark_function mark_ = &nothing; // set before the first fiber starts
     compare_function compare_ = &always;
-    gate_function gate_ = &open;
+    atomic<gate_function> gate_{&open};
 
     static SPINDLE_DECL hooks instance_;
 };

@@ -26,6 +26,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -98,6 +99,7 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
     context* ctx() const noexcept { return ctx_; }
     void adopt(context& c) noexcept { ctx_ = &c; }
     bool pooled() const noexcept { return (entry & entry_stock) == 0; }
+    void const* where_context_is() const noexcept { return &ctx_; }
     core* scheduler() const noexcept { return home.load(std::memory_order_relaxed); }
 
     // Switching. Hot: on the record's first cache lines.
@@ -136,7 +138,8 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
     time_point since{};              // when the wait began, by the processor's coarse clock
     time_point ready_at{};           // while somebody watches: when it became runnable
     void const* spawn_site = nullptr;
-    std::string name;
+    std::string name;                // changed by set_name() and clear_name()
+    std::uint64_t spawner = 0;       // the id of who spawned it, where that is asked for
     std::size_t stack_size = 0;
     std::uint64_t id = 0;
     fiber_record const* marker = this; // tells a signal handler that this is a record
@@ -171,6 +174,18 @@ struct fiber_census {
 [[nodiscard]] SPINDLE_DECL fiber_census count_fibers(core const& home);
 
 SPINDLE_DECL void register_record(fiber_record& g);
+
+inline constexpr std::size_t record_part = 64;
+
+// Goes through the registry a part at a time: f(records), under its lock. One walk
+// at a time; `begin` starts it. False: that was the end.
+SPINDLE_DECL bool walk_records(
+    bool begin, void (*f)(std::span<fiber_record* const>, void*), void* argument);
+
+// Of a fiber that is about to begin a life, or has ended one, and has a name: others
+// may be reading it (look.hpp).
+SPINDLE_DECL SPINDLE_NOINLINE void set_name(fiber_record& g, std::string&& name) noexcept;
+SPINDLE_DECL SPINDLE_NOINLINE void clear_name(fiber_record& g) noexcept;
 
 // Its name, or "fiber 12".
 [[nodiscard]] SPINDLE_DECL std::string display_name(fiber_record const& g);

@@ -22,6 +22,7 @@ enum class fiber_state : std::uint8_t {
     running,  // on a thread
     blocking, // the same, in a call that blocks it: spindle::blocking()
     waiting,  // parked; wait_reason says for what
+    examined, // for a moment, in the place of any of them: look.hpp
 };
 
 enum class wait_reason : std::uint8_t {
@@ -62,6 +63,8 @@ inline char const* to_string(fiber_state s) noexcept
         return "in a blocking call";
     case fiber_state::waiting:
         return "waiting";
+    case fiber_state::examined:
+        return "examined";
     }
     return "?";
 }

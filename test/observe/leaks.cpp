@@ -1,0 +1,165 @@
+//
+// observe/leaks.cpp
+// ~~~~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#define BOOST_TEST_MODULE observe.leaks
+#include <spindle.hpp>
+#include <spindle/observe/leaks.hpp>
+
+#include <spindle/detail/fiber/saved_registers.hpp>
+
+#include <support/asio_fixture.hpp>
+#include <support/waiting.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <sstream>
+#include <string>
+
+using namespace spindle_test;
+using namespace std::chrono_literals;
+using spindle::detail::wait_reason;
+namespace this_fiber = spindle::this_fiber;
+
+namespace {
+
+bool has_stacks() { return spindle::detail::why_no_stacks() == nullptr; }
+
+std::size_t abandoned(std::vector<spindle::leaked_fiber> const& all)
+{
+    return static_cast<std::size_t>(
+        std::count_if(all.begin(), all.end(), [](auto const& f) { return f.abandoned; }));
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(leaks)
+
+BOOST_AUTO_TEST_CASE(a_fiber_in_a_channel_that_only_it_has_is_abandoned)
+{
+    over_processors([] {
+        // The channel's last handles are those of the fibers: nobody can ever send.
+        auto leak = [] {
+            spindle::channel<int> ch;
+            return std::pair(
+                spindle::spawn({.name = "leaked"}, [ch] { (void)ch.receive(); }),
+                spindle::spawn([ch] { (void)ch.receive(); }));
+        };
+        auto both = leak();
+        BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 2; }));
+        auto const found = spindle::find_leaks(0s);
+        BOOST_TEST(found.size() == 2u);
+        BOOST_TEST(abandoned(found) == (has_stacks() ? 2u : 0u));
+        auto const named = std::find_if(
+            found.begin(), found.end(), [](auto const& f) { return f.name == "\"leaked\""; });
+        BOOST_TEST_REQUIRE((named != found.end()));
+        BOOST_TEST((named->waits_for.find("channel receive, channel 0x") == 0));
+        BOOST_TEST((named->waited >= 0s));
+        std::ostringstream text;
+        spindle::dump_leaks(text, 0s);
+        BOOST_TEST_CONTEXT(text.str())
+        if (has_stacks()) {
+            BOOST_TEST(text.str().find("2 of them for what nobody else has") != std::string::npos);
+            BOOST_TEST(text.str().find("=== abandoned ===") != std::string::npos);
+        }
+        both.first.request_stop();
+        both.second.request_stop();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(one_in_a_channel_that_somebody_else_has_is_not)
+{
+    over_processors([] {
+        spindle::channel<int> mine;
+        auto by_copy = spindle::spawn([mine] { (void)mine.receive(); });
+        BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 1; }));
+        auto found = spindle::find_leaks(0s);
+        BOOST_TEST(found.size() == 1u);
+        BOOST_TEST(abandoned(found) == 0u);
+        mine.close();
+        by_copy.join();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(one_that_refers_to_the_handle_of_a_fiber_that_waits_is_not)
+{
+    over_processors([] {
+        spindle::channel<void> may_end;
+        auto owner = spindle::spawn([may_end] {
+            spindle::channel<int> owned;
+            auto by_reference = spindle::spawn([&] { (void)owned.receive(); });
+            may_end.receive();
+            owned.close();
+        });
+        BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 2; }));
+        auto const found = spindle::find_leaks(0s);
+        BOOST_TEST(found.size() == 2u);
+        BOOST_TEST(abandoned(found) == 0u);
+        may_end.close();
+        owner.join();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_nil_channel_is_for_ever)
+{
+    over_processors([] {
+        auto nil = spindle::spawn([] { (void)spindle::receive_channel<int>().receive(); });
+        BOOST_TEST(until([] { return fibers_in(wait_reason::nil_channel) == 1; }));
+        auto const found = spindle::find_leaks(0s);
+        BOOST_TEST(found.size() == 1u);
+        BOOST_TEST(abandoned(found) == 1u);
+        nil.request_stop();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(short_waits_and_those_for_what_is_outside_are_not_listed)
+{
+    over_processors([] {
+        spindle::mutex m;
+        std::unique_lock mine(m);
+        auto locks = spindle::spawn([&] {
+            std::lock_guard guard(m);
+        });
+        auto sleeps = spindle::spawn([] { this_fiber::sleep_for(1h); });
+        BOOST_TEST(until([] {
+            return fibers_in(wait_reason::mutex) == 1 && fibers_in(wait_reason::sleep) == 1;
+        }));
+        BOOST_TEST(spindle::find_leaks(1h).size() == 0u);
+        BOOST_TEST(spindle::find_leaks(0s).size() == 1u);
+        mine.unlock();
+        sleeps.request_stop();
+    });
+}
+
+// The channel may go at any time; the count of its handles is read all the same.
+BOOST_AUTO_TEST_CASE(channels_may_go_while_they_are_looked_at)
+{
+    for (auto const n : processor_counts) {
+        on_scheduler s(n);
+        std::atomic<bool> over{false};
+        std::size_t looks = 0;
+        std::thread looker([&] {
+            for (; !over.load() || looks < 20; ++looks)
+                (void)spindle::find_leaks(0s);
+        });
+        s.run([&] {
+            for (std::size_t i = 0; i != scaled(20'000); ++i) {
+                spindle::channel<int> ch;
+                auto other = spindle::spawn([ch] { (void)ch.receive(); });
+                ch.send(1);
+                other.join();
+            }
+        });
+        over = true;
+        looker.join();
+        BOOST_TEST(looks >= 20u);
+    }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
