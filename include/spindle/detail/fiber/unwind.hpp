@@ -42,7 +42,7 @@ struct stack_frame {
 //   Frame pointers: code that is compiled without them, the C library's first, ends
 //   the walk or derails it.
 //
-// Evidence: test/fiber/unwind.cpp
+// Evidence: test/fiber/look.cpp, test/observe/dump.cpp
 class SPINDLE_DECL unwinder {
 public:
     // The modules outlive it.
