@@ -45,10 +45,7 @@ namespace {
 
 // --- what goes wrong ------------------------------------------------------------------
 
-void wait_for_an_answer(spindle::channel<std::string> answer)
-{
-    (void)answer.receive();
-}
+void wait_for_an_answer(spindle::channel<std::string> answer) { (void)answer.receive(); }
 
 // Whoever should answer has been forgotten: nobody else has this channel.
 void leak()
@@ -124,8 +121,8 @@ void serve(tcp::socket socket, server& s)
     std::string data;
     for (;;) {
         error_code ec;
-        auto const n = asio::async_read_until(
-            socket, asio::dynamic_buffer(data, 80), '\n', use_fiber[ec]);
+        auto const n =
+            asio::async_read_until(socket, asio::dynamic_buffer(data, 80), '\n', use_fiber[ec]);
         if (ec)
             return;
         auto line = data.substr(0, n - 1);

@@ -70,7 +70,9 @@ void find_it()
     spindle::this_fiber::sleep_for(20ms);
     for (auto const& f : spindle::find_leaks(10ms))
         std::printf(
-            "%s: %s%s\n", f.name.c_str(), f.waits_for.substr(0, 12).c_str(),
+            "%s: %s%s\n",
+            f.name.c_str(),
+            f.waits_for.substr(0, 12).c_str(),
             f.abandoned ? ", for ever" : "");
 }
 // end::leak[]
@@ -96,7 +98,9 @@ void deadlock()
 int main(int argc, char** argv)
 {
     spindle::dump_on_signal(SIGQUIT); // <1>
-    auto const asked_for = [&](char const* what) { return argc == 2 && !std::strcmp(argv[1], what); };
+    auto const asked_for = [&](char const* what) {
+        return argc == 2 && !std::strcmp(argv[1], what);
+    };
     spindle::run([&] {
         if (asked_for("hang"))
             a_pool_that_hangs();

@@ -72,6 +72,8 @@ void park(
     if (auto* const p = m.held()) {
         self.since = p->coarse_now;
         p->stats.parks.add();
+    } else {
+        self.since = {}; // there is no clock at hand
     }
     give_way(m, self, commit, argument);
     self.reason.store(wait_reason::none, std::memory_order_relaxed);

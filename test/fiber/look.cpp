@@ -8,14 +8,13 @@
 
 #define BOOST_TEST_MODULE fiber.look
 #include <spindle.hpp>
+#include <support/asio_fixture.hpp>
+#include <support/waiting.hpp>
 
 #include <spindle/detail/fiber/look.hpp>
 #include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/detail/fiber/saved_registers.hpp>
 #include <spindle/detail/fiber/unwind.hpp>
-
-#include <support/asio_fixture.hpp>
-#include <support/waiting.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -86,8 +85,8 @@ BOOST_AUTO_TEST_CASE(a_state_is_as_it_was_after_the_look)
         std::size_t examined = 0;
         for_each_record(
             [](fiber_record& g, void* n) {
-                *static_cast<std::size_t*>(n)
-                    += g.state.load(std::memory_order_relaxed) == fiber_state::examined;
+                *static_cast<std::size_t*>(n) +=
+                    g.state.load(std::memory_order_relaxed) == fiber_state::examined;
             },
             &examined);
         BOOST_TEST(examined == 0u);
@@ -110,9 +109,8 @@ BOOST_AUTO_TEST_CASE(the_copy_has_what_lies_on_the_stack)
         });
         BOOST_TEST(until([] { return fibers_in(wait_reason::sleep) == 1; }));
         auto const all = look(fiber_walk::stacks::yes);
-        auto const s = std::find_if(all.begin(), all.end(), [](auto const& f) {
-            return f.reason == wait_reason::sleep;
-        });
+        auto const s = std::find_if(
+            all.begin(), all.end(), [](auto const& f) { return f.reason == wait_reason::sleep; });
         BOOST_TEST_REQUIRE((s != all.end()));
         auto const at = (where - s->stack_pointer) / sizeof(std::uintptr_t);
         BOOST_TEST_REQUIRE(at < s->stack.size());
@@ -132,16 +130,15 @@ BOOST_AUTO_TEST_CASE(names_may_change_while_they_are_looked_at)
                 for (auto const& f : look(fiber_walk::stacks::no))
                     if (!f.name.empty() && f.name != "test") {
                         ++named;
-                        right += f.name.size() == 40
-                            && f.name.find_first_not_of(f.name[0]) == std::string::npos;
+                        right += f.name.size() == 40 &&
+                                 f.name.find_first_not_of(f.name[0]) == std::string::npos;
                     }
         });
         s.run([] {
             for (std::size_t i = 0; i != scaled(20'000); ++i)
-                spindle::spawn(
-                    {.name = std::string(40, static_cast<char>('a' + i % 26))},
-                    [] { this_fiber::yield(); })
-                    .join();
+                spindle::spawn({.name = std::string(40, static_cast<char>('a' + i % 26))}, [] {
+                    this_fiber::yield();
+                }).join();
         });
         over = true;
         looker.join();
@@ -204,7 +201,9 @@ BOOST_AUTO_TEST_CASE(a_broken_stack_gives_fewer_frames)
                 BOOST_TEST(u.unwind(cut).size() <= frames.size());
                 auto bent = whole;
                 for (auto const wrong :
-                     {std::uintptr_t{0}, ~std::uintptr_t{0}, whole.stack_pointer,
+                     {std::uintptr_t{0},
+                      ~std::uintptr_t{0},
+                      whole.stack_pointer,
                       reinterpret_cast<std::uintptr_t>(&why_no_stacks)}) {
                     bent.stack[n] = wrong;
                     (void)u.unwind(bent);

@@ -9,10 +9,9 @@
 
 #define BOOST_TEST_MODULE observe.gdb
 #include <spindle.hpp>
+#include <support/waiting.hpp>
 
 #include <spindle/detail/fiber/saved_registers.hpp>
-
-#include <support/waiting.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -21,9 +20,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <mutex>
-#include <string>
-
 #include <signal.h>
+#include <string>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,14 +44,14 @@ std::string output_of(std::string const& command)
     return text;
 }
 
-std::string const script
-    = (std::filesystem::path(__FILE__).parent_path() / "../../tools/spindle-gdb.py").string();
+std::string const script =
+    (std::filesystem::path(__FILE__).parent_path() / "../../tools/spindle-gdb.py").string();
 
 std::string gdb(std::string const& commands, std::string const& target)
 {
     return output_of(
-        "gdb -nx -batch -ex 'set debuginfod enabled off' -ex 'set width 0' -ex 'source " + script
-        + "' " + commands + " " + target);
+        "gdb -nx -batch -ex 'set debuginfod enabled off' -ex 'set width 0' -ex 'source " + script +
+        "' " + commands + " " + target);
 }
 
 } // namespace
@@ -94,8 +93,8 @@ namespace stuck {
             spindle::go([&] { recursing(3, m); });
             spindle::go({.name = "busy"}, [&] { computing(on); });
             if (!until([] {
-                    return fibers_in(wait_reason::receive) == 1
-                        && fibers_in(wait_reason::mutex) == 2;
+                    return fibers_in(wait_reason::receive) == 1 &&
+                           fibers_in(wait_reason::mutex) == 2;
                 }))
                 ::_exit(1);
             // When main has parked: the last thing that happens.
@@ -148,6 +147,9 @@ BOOST_AUTO_TEST_CASE(fibers_are_listed_and_have_backtraces)
     BOOST_TEST_REQUIRE(
         output_of("gdb --version").find("GNU gdb") == 0u,
         "gdb is not installed: test/install_missing");
+    auto const folder =
+        std::filesystem::temp_directory_path() / ("spindle-gdb-" + std::to_string(::getpid()));
+    std::filesystem::create_directory(folder);
     int ends[2];
     BOOST_TEST_REQUIRE(::pipe(ends) == 0);
     auto const child = ::fork();
@@ -155,26 +157,34 @@ BOOST_AUTO_TEST_CASE(fibers_are_listed_and_have_backtraces)
     if (child == 0) {
         ::close(ends[0]);
         ::alarm(300);
+        struct rlimit any = {RLIM_INFINITY, RLIM_INFINITY};
+        ::setrlimit(RLIMIT_CORE, &any);
+        std::filesystem::current_path(folder);
+        ::signal(SIGABRT, SIG_DFL);
         stuck::run(ends[1]);
     }
     ::close(ends[1]);
     char byte;
     BOOST_TEST_REQUIRE(::read(ends[0], &byte, 1) == 1);
     auto const process = std::to_string(child);
-    auto const core
-        = (std::filesystem::temp_directory_path() / ("spindle-core-" + process)).string();
 
     auto const commands = std::string("-ex 'info fibers' -ex 'fiber all bt'");
-    auto const live = gdb("-p " + process, commands + " -ex 'generate-core-file " + core + "'");
-    check(live);
-    ::kill(child, SIGKILL);
+    check(gdb(commands, "-p " + process));
+
+    ::kill(child, SIGABRT);
     int status = 0;
     BOOST_TEST(::waitpid(child, &status, 0) == child);
-    check(gdb(std::filesystem::read_symlink("/proc/self/exe").string() + " " + core, commands));
-    std::filesystem::remove(core);
+    std::string core;
+    for (auto const& file : std::filesystem::directory_iterator(folder))
+        core = file.path().string();
+    if (core.empty())
+        BOOST_TEST_MESSAGE("no core file: see /proc/sys/kernel/core_pattern");
+    else
+        check(gdb(commands, std::filesystem::read_symlink("/proc/self/exe").string() + " " + core));
+    std::filesystem::remove_all(folder);
     ::close(ends[0]);
 
     // What goes wrong says what to do.
     BOOST_TEST(
-        gdb("/bin/true", "-ex 'info fibers'").find("has no Spindle in it") != std::string::npos);
+        gdb("-ex 'info fibers'", "/bin/true").find("has no Spindle in it") != std::string::npos);
 }

@@ -11,6 +11,7 @@
 #define SPINDLE_DETAIL_FIBER_UNWIND_HPP
 
 #include <spindle/config.hpp>
+
 #include <spindle/detail/fiber/look.hpp>
 #include <spindle/detail/fiber/modules.hpp>
 
