@@ -19,6 +19,7 @@ install(TARGETS spindle EXPORT spindleTargets
 install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING PATTERN "*.hpp" PATTERN "*.ipp")
 install(EXPORT spindleTargets NAMESPACE spindle:: DESTINATION ${package_dir})
+install(FILES tools/spindle-gdb.py DESTINATION ${CMAKE_INSTALL_DATADIR}/spindle)
 install(FILES LICENSE_1_0.txt DESTINATION ${CMAKE_INSTALL_DATADIR}/licenses/spindle)
 
 configure_package_config_file(cmake/spindleConfig.cmake.in spindleConfig.cmake

@@ -9,7 +9,8 @@
 #   (gdb) fiber all bt
 #
 # The program needs no debugging information for the list, and what gdb always needs
-# for good backtraces. Backtraces of fibers that do not run: x86-64.
+# for good backtraces. Backtraces of fibers that do not run: x86-64. A core file must be
+# the kernel's own: gdb's generate-core-file stops at the guard pages between stacks.
 #
 # Distributed under the Boost Software License, Version 1.0.
 # (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
@@ -185,8 +186,9 @@ class FromFiber(gdb.unwinder.Unwinder):
     def __call__(self, pending):
         if self.registers is None or int(pending.read_register("rsp")) != self.innermost:
             return None
-        sp, pc = pending.read_register("rsp"), pending.read_register("rip")
-        info = pending.create_unwind_info(FrameId(sp, pc))
+        # Further in than what called it, as gdb wants it: wherever the thread's is.
+        sp = gdb.Value(self.registers["rsp"] - 8).cast(pending.read_register("rsp").type)
+        info = pending.create_unwind_info(FrameId(sp, pending.read_register("rip")))
         for name, value in self.registers.items():
             kind = pending.read_register(name).type
             info.add_saved_register(name, gdb.Value(value).cast(kind))

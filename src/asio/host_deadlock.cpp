@@ -7,9 +7,8 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
-#include <spindle/detail/asio/host.hpp>
-
 #include <spindle/detail/asio/asio_access.hpp>
+#include <spindle/detail/asio/host.hpp>
 #include <spindle/detail/base/asymmetric_barrier.hpp>
 #include <spindle/detail/fiber/dump.hpp>
 #include <spindle/detail/fiber/machine_list.hpp>
@@ -75,14 +74,13 @@ bool host::asleep_for_good() const noexcept
 {
     for (unsigned i = 0; i != processor_count(); ++i) {
         auto& p = processor_at(i);
-        auto const alarm
-            = time_point(duration(static_cast<duration::rep>(peek(&p.alarm_at_))))
-            != time_point::max();
-        if (p.sleepers_.earliest_hint() != time_point::max()
-            || p.sleeps_until_.load(std::memory_order_relaxed) != time_point::max()
-            || p.away_.load(std::memory_order_seq_cst)
-            || p.interrupted_.load(std::memory_order_seq_cst)
-            || asio_work_hint(p.asio_) > 1 + (alarm ? 1 : 0))
+        auto const alarm = time_point(duration(static_cast<duration::rep>(peek(&p.alarm_at_)))) !=
+                           time_point::max();
+        if (p.sleepers_.earliest_hint() != time_point::max() ||
+            p.sleeps_until_.load(std::memory_order_relaxed) != time_point::max() ||
+            p.away_.load(std::memory_order_seq_cst) ||
+            p.interrupted_.load(std::memory_order_seq_cst) ||
+            asio_work_hint(p.asio_) > 1 + (alarm ? 1 : 0))
             return false;
     }
     return all_asleep();
@@ -113,8 +111,8 @@ bool host::machines_rest() const
                 });
     }
     for (auto const& s : machines)
-        if (s.hired && !s.fiber && !s.blocking && !s.stock
-            && std::find(mine.begin(), mine.end(), s.of) != mine.end())
+        if (s.hired && !s.fiber && !s.blocking && !s.stock &&
+            std::find(mine.begin(), mine.end(), s.of) != mine.end())
             std::erase(threads, s.thread);
     return std::all_of(threads.begin(), threads.end(), [&](long t) {
         return std::find(passive.begin(), passive.end(), t) != passive.end();
@@ -124,9 +122,12 @@ bool host::machines_rest() const
 // d
 bool host::fibers_wait() const
 {
-    return collect_fibers({.stacks = false, .only = this}, [](fiber_sight const& s) {
-               return s.state != fiber_state::waiting || s.reason == wait_reason::none;
-           }).empty();
+    return collect_fibers(
+               {.stacks = false, .only = this},
+               [](fiber_sight const& s) {
+                   return s.state != fiber_state::waiting || s.reason == wait_reason::none;
+               })
+        .empty();
 }
 
 // The monitor, with nothing held.
@@ -136,8 +137,8 @@ try {
         return;
     heavy_barrier(); // E
     auto const before = epoch();
-    if (before == deadlocked_at_ || !machines_rest() || !fibers_wait() || !asleep_for_good()
-        || live() == 0)
+    if (before == deadlocked_at_ || !machines_rest() || !fibers_wait() || !asleep_for_good() ||
+        live() == 0)
         return;
     heavy_barrier();
     if (epoch() != before)

@@ -6,9 +6,8 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
-#include <spindle/detail/fiber/debug_table.hpp>
-
 #include <spindle/detail/fiber/boost_access.hpp>
+#include <spindle/detail/fiber/debug_table.hpp>
 #include <spindle/detail/fiber/record.hpp>
 #include <spindle/detail/fiber/saved_registers.hpp>
 
@@ -47,11 +46,11 @@ void fill_string() noexcept
     std::memcpy(words, &probe, sizeof words);
     for (std::size_t i = 0; i != std::size(words); ++i)
         if (words[i] == reinterpret_cast<std::uintptr_t>(probe.data()))
-            spindle_debug[spindle_debug_string_data]
-                = static_cast<std::int64_t>(i * sizeof(std::uintptr_t));
+            spindle_debug[spindle_debug_string_data] =
+                static_cast<std::int64_t>(i * sizeof(std::uintptr_t));
         else if (words[i] == probe.size())
-            spindle_debug[spindle_debug_string_size]
-                = static_cast<std::int64_t>(i * sizeof(std::uintptr_t));
+            spindle_debug[spindle_debug_string_size] =
+                static_cast<std::int64_t>(i * sizeof(std::uintptr_t));
 }
 
 } // namespace
@@ -75,8 +74,9 @@ void fill_debug_table(fiber_record& any, void const* root, void const* node) noe
     t[spindle_debug_waits_on] = offset(&any.commit_argument);
     t[spindle_debug_since] = offset(&any.since);
     t[spindle_debug_stack_size] = offset(&any.stack_size);
-    t[spindle_debug_saved] = static_cast<std::byte const*>(where_saved_stack_pointer_is(*any.ctx()))
-        - reinterpret_cast<std::byte const*>(any.ctx());
+    t[spindle_debug_saved] =
+        static_cast<std::byte const*>(where_saved_stack_pointer_is(*any.ctx())) -
+        reinterpret_cast<std::byte const*>(any.ctx());
     auto const* const saved = find_saved_registers();
     for (std::size_t i = 0; i != saved_registers::count; ++i)
         t[spindle_debug_registers + i] = saved ? saved->at[i] : -1;

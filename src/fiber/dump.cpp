@@ -7,7 +7,6 @@
 //
 
 #include <spindle/detail/fiber/dump.hpp>
-
 #include <spindle/detail/fiber/modules.hpp>
 #include <spindle/detail/fiber/saved_registers.hpp>
 #include <spindle/detail/fiber/unwind.hpp>
@@ -77,11 +76,15 @@ std::string rough(duration d)
     else if (s < 60)
         std::snprintf(text, sizeof text, "%.1f s", s);
     else if (s < 3600)
-        std::snprintf(text, sizeof text, "%d min %d s", static_cast<int>(s) / 60,
-                      static_cast<int>(s) % 60);
+        std::snprintf(
+            text, sizeof text, "%d min %d s", static_cast<int>(s) / 60, static_cast<int>(s) % 60);
     else
-        std::snprintf(text, sizeof text, "%d h %d min", static_cast<int>(s / 3600),
-                      static_cast<int>(s) / 60 % 60);
+        std::snprintf(
+            text,
+            sizeof text,
+            "%d h %d min",
+            static_cast<int>(s / 3600),
+            static_cast<int>(s) / 60 % 60);
     return text;
 }
 
@@ -132,8 +135,7 @@ template <std::size_t N>
 bool is_of(code_name const& n, char const* const (&rooms)[N]) noexcept
 {
     auto const name = bare_name(n.function);
-    return std::any_of(
-        rooms, rooms + N, [&](char const* room) { return name.starts_with(room); });
+    return std::any_of(rooms, rooms + N, [&](char const* room) { return name.starts_with(room); });
 }
 
 // How a fiber switches.
@@ -145,10 +147,14 @@ bool is_switch(code_name const& n) noexcept
 // What lies between that and the user's functions.
 bool is_machinery(code_name const& n) noexcept
 {
-    return is_switch(n)
-        || is_of(n, {"spindle::detail::", "boost::asio::async_result",
-                     "boost::asio::async_initiate", "boost::asio::detail::", "std::invoke",
-                     "std::__invoke"});
+    return is_switch(n) || is_of(
+                               n,
+                               {"spindle::detail::",
+                                "boost::asio::async_result",
+                                "boost::asio::async_initiate",
+                                "boost::asio::detail::",
+                                "std::invoke",
+                                "std::__invoke"});
 }
 
 // The call of a fiber's function, which may have been inlined into it: what that
@@ -207,8 +213,8 @@ std::pair<std::size_t, std::size_t> users_part(
 }
 
 // What members of a group have in common.
-using group_key = std::tuple<
-    fiber_state, wait_reason, bool, void const*, std::vector<std::uintptr_t>>;
+using group_key =
+    std::tuple<fiber_state, wait_reason, bool, void const*, std::vector<std::uintptr_t>>;
 
 struct group {
     std::vector<fiber_entry const*> members;
@@ -334,14 +340,13 @@ private:
     {
         if (f.calls.empty())
             return;
-        auto const [first, last] = style_.all_frames
-            ? std::pair(std::size_t{0}, f.calls.size())
-            : users_part(f.calls, names_);
+        auto const [first, last] = style_.all_frames ? std::pair(std::size_t{0}, f.calls.size())
+                                                     : users_part(f.calls, names_);
         for (auto i = first; i != last; ++i)
-            out_ += "    "
-                + (style_.all_frames ? to_string(names_.at(f.calls[i]), f.calls[i])
-                                     : shown(names_.at(f.calls[i]), f.calls[i]))
-                + '\n';
+            out_ += "    " +
+                    (style_.all_frames ? to_string(names_.at(f.calls[i]), f.calls[i])
+                                       : shown(names_.at(f.calls[i]), f.calls[i])) +
+                    '\n';
     }
 
     std::vector<fiber_entry> const& fibers_;
@@ -362,8 +367,8 @@ std::string describe_wait(fiber_sight const& s)
     return text;
 }
 
-std::vector<fiber_entry> collect_fibers(
-    dump_style const& style, std::function<bool(fiber_sight const&)> const& wanted)
+std::vector<fiber_entry>
+collect_fibers(dump_style const& style, std::function<bool(fiber_sight const&)> const& wanted)
 {
     auto const modules = loaded_modules();
     unwinder const stacks(modules);
@@ -392,13 +397,12 @@ std::string dump_text(dump_style const& style)
 {
     auto const fibers = collect_fibers(style);
     auto const in = [&](fiber_state state) {
-        return std::to_string(std::count_if(fibers.begin(), fibers.end(), [&](auto const& f) {
-            return f.seen.state == state;
-        }));
+        return std::to_string(std::count_if(
+            fibers.begin(), fibers.end(), [&](auto const& f) { return f.seen.state == state; }));
     };
-    auto text = "spindle: " + std::to_string(fibers.size()) + " fibers: "
-        + in(fiber_state::running) + " running, " + in(fiber_state::runnable) + " runnable, "
-        + in(fiber_state::waiting) + " waiting\n";
+    auto text = "spindle: " + std::to_string(fibers.size()) +
+                " fibers: " + in(fiber_state::running) + " running, " + in(fiber_state::runnable) +
+                " runnable, " + in(fiber_state::waiting) + " waiting\n";
     if (auto const* const why = style.stacks ? why_no_stacks() : nullptr)
         text += std::string("(no call stacks: ") + why + ")\n";
     return text + text_of(fibers, style);

@@ -6,10 +6,9 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
-#include <spindle/detail/fiber/look.hpp>
-
 #include <spindle/detail/base/asymmetric_barrier.hpp>
 #include <spindle/detail/fiber/boost_access.hpp>
+#include <spindle/detail/fiber/look.hpp>
 #include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/detail/fiber/saved_registers.hpp>
 #include <spindle/detail/fiber/stop.hpp>
@@ -55,8 +54,8 @@ void begin(examination& e) noexcept
 {
     e.was = e.g->state.load(std::memory_order_relaxed);
     e.done = false;
-    if (e.was == fiber_state::idle
-        || !e.g->state.compare_exchange_strong(
+    if (e.was == fiber_state::idle ||
+        !e.g->state.compare_exchange_strong(
             e.was, fiber_state::examined, std::memory_order_seq_cst, std::memory_order_relaxed)) {
         e.g = nullptr; // between two lives, or just now another
         return;
@@ -87,7 +86,7 @@ void take(
     auto& g = *e.g;
     s.state = e.was;
     if (e.saved == 0)
-        return; // it runs, or is about to park
+        return;                          // it runs, or is about to park
     if (e.was == fiber_state::running) { // and does not: no other way is there
         s.state = fiber_state::waiting;
         s.reason = wait_reason::stock;

@@ -6,9 +6,8 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
-#include <spindle/detail/fiber/machine_list.hpp>
-
 #include <spindle/detail/fiber/machine.hpp>
+#include <spindle/detail/fiber/machine_list.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -84,8 +83,12 @@ void machine_entry::list(std::vector<machine_sight>& out)
     for (auto* e = a.first; e; e = e->next_) {
         auto const& m = e->machine_;
         out.push_back(
-            {&m, reinterpret_cast<fiber_record const*>(peek(&m.record_)), e->thread_,
-             m.is_blocking(), peek(m.hired_), peek(m.stock_)});
+            {&m,
+             reinterpret_cast<fiber_record const*>(peek(&m.record_)),
+             e->thread_,
+             m.is_blocking(),
+             peek(m.hired_),
+             peek(m.stock_)});
     }
 }
 
@@ -153,8 +156,8 @@ SPINDLE_PEEKS SPINDLE_NOINLINE bool peek(bool const& flag) noexcept
     return static_cast<bool const volatile&>(flag);
 }
 
-SPINDLE_PEEKS SPINDLE_NOINLINE void peek(
-    std::uintptr_t* out, void const* from, std::size_t n) noexcept
+SPINDLE_PEEKS SPINDLE_NOINLINE void
+peek(std::uintptr_t* out, void const* from, std::size_t n) noexcept
 {
     auto const* const words = static_cast<std::uintptr_t const volatile*>(from);
     for (std::size_t i = 0; i != n; ++i)

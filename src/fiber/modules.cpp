@@ -93,8 +93,8 @@ public:
     template <class T>
     std::span<T const> at(std::size_t offset, std::size_t n) const noexcept
     {
-        if (!data_ || offset > size_ || n > (size_ - offset) / sizeof(T)
-            || offset % alignof(T) != 0)
+        if (!data_ || offset > size_ || n > (size_ - offset) / sizeof(T) ||
+            offset % alignof(T) != 0)
             return {};
         return {reinterpret_cast<T const*>(data_ + offset), n};
     }
@@ -123,8 +123,10 @@ bool is_function(symbol const& s) noexcept
 
 // `order`: of the addresses that lie in the module, sorted.
 void name_by_file(
-    loaded_module const& m, std::span<std::uintptr_t const> addresses,
-    std::span<std::size_t const> order, std::vector<code_name>& names)
+    loaded_module const& m,
+    std::span<std::uintptr_t const> addresses,
+    std::span<std::size_t const> order,
+    std::vector<code_name>& names)
 {
     mapped_file const file(m.path.c_str());
     auto const heads = file.at<header>(0, 1);
@@ -168,8 +170,8 @@ std::vector<loaded_module> loaded_modules()
     return all;
 }
 
-std::vector<code_name> names_of_code(
-    std::vector<loaded_module> const& modules, std::span<std::uintptr_t const> addresses)
+std::vector<code_name>
+names_of_code(std::vector<loaded_module> const& modules, std::span<std::uintptr_t const> addresses)
 {
     std::vector<code_name> names(addresses.size());
     std::vector<std::size_t> all(addresses.size());
@@ -197,8 +199,8 @@ std::vector<code_name> names_of_code(
 
 std::vector<loaded_module> loaded_modules() { return {}; }
 
-std::vector<code_name> names_of_code(
-    std::vector<loaded_module> const&, std::span<std::uintptr_t const> addresses)
+std::vector<code_name>
+names_of_code(std::vector<loaded_module> const&, std::span<std::uintptr_t const> addresses)
 {
     return std::vector<code_name>(addresses.size());
 }

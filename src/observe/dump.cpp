@@ -18,7 +18,9 @@ namespace spindle {
 std::string dump_string(dump_options const& options)
 {
     return detail::dump_text(
-        {.stacks = options.stacks, .all_frames = options.all_frames, .most_listed = options.listed});
+        {.stacks = options.stacks,
+         .all_frames = options.all_frames,
+         .most_listed = options.listed});
 }
 
 void dump(std::ostream& os, dump_options const& options)

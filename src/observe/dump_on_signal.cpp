@@ -6,25 +6,24 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
+#include <spindle/error.hpp>
 #include <spindle/observe/dump.hpp>
 
 #include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/fiber/machine_list.hpp>
-#include <spindle/error.hpp>
 
 #include <boost/system/errc.hpp>
 
 #include <array>
 #include <cerrno>
 #include <exception>
+#include <fcntl.h>
 #include <mutex>
+#include <signal.h>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <thread>
-
-#include <fcntl.h>
-#include <signal.h>
 #include <unistd.h>
 
 namespace spindle {

@@ -45,8 +45,8 @@ bool read_carefully([[maybe_unused]] void const* at, [[maybe_unused]] std::size_
 
 bool in_channel(fiber_sight const& s) noexcept
 {
-    return s.state == fiber_state::waiting
-        && (s.reason == wait_reason::send || s.reason == wait_reason::receive);
+    return s.state == fiber_state::waiting &&
+           (s.reason == wait_reason::send || s.reason == wait_reason::receive);
 }
 
 // While the fiber is examined: if it has not gone on by the end of that, its channel was
@@ -80,9 +80,7 @@ std::set<void const*> abandoned_channels()
                     ++c.waiting;
                 }
     }
-    std::erase_if(channels, [](auto const& c) {
-        return c.second.handles > c.second.waiting;
-    });
+    std::erase_if(channels, [](auto const& c) { return c.second.handles > c.second.waiting; });
     std::map<std::uintptr_t, void const*> by_address; // of the whole: what handles point to
     for (auto const& [lock, c] : channels)
         by_address[reinterpret_cast<std::uintptr_t>(chan_core::core_of(lock))] = lock;
@@ -104,9 +102,9 @@ std::set<void const*> abandoned_channels()
 
 bool is_of_others(fiber_sight const& s) noexcept
 {
-    return s.state == fiber_state::waiting && s.reason != wait_reason::none
-        && s.reason != wait_reason::operation && s.reason != wait_reason::sleep
-        && s.reason != wait_reason::blocking && s.reason != wait_reason::stock;
+    return s.state == fiber_state::waiting && s.reason != wait_reason::none &&
+           s.reason != wait_reason::operation && s.reason != wait_reason::sleep &&
+           s.reason != wait_reason::blocking && s.reason != wait_reason::stock;
 }
 
 std::vector<fiber_entry> long_waits(duration bound, bool stacks)
@@ -133,9 +131,11 @@ std::vector<leaked_fiber> find_leaks(std::chrono::steady_clock::duration bound)
         auto const& s = f.seen;
         all.push_back(
             {s.name.empty() ? "fiber " + std::to_string(s.number) : '"' + s.name + '"',
-             describe_site(s.spawn_site), describe_wait(s), at - s.since,
-             s.reason == wait_reason::nil_channel
-                 || (in_channel(s) && abandoned.contains(s.waits_on))});
+             describe_site(s.spawn_site),
+             describe_wait(s),
+             at - s.since,
+             s.reason == wait_reason::nil_channel ||
+                 (in_channel(s) && abandoned.contains(s.waits_on))});
     }
     return all;
 }
@@ -146,8 +146,8 @@ void dump_leaks(std::ostream& os, std::chrono::steady_clock::duration bound)
     auto const abandoned = abandoned_channels();
     std::vector<fiber_entry> for_ever, others;
     for (auto const& f : found) {
-        auto const certain = f.seen.reason == wait_reason::nil_channel
-            || (in_channel(f.seen) && abandoned.contains(f.seen.waits_on));
+        auto const certain = f.seen.reason == wait_reason::nil_channel ||
+                             (in_channel(f.seen) && abandoned.contains(f.seen.waits_on));
         (certain ? for_ever : others).push_back(f);
     }
     os << "spindle: " << found.size() << " fibers have waited for long, " << for_ever.size()

@@ -9,12 +9,11 @@
 #define BOOST_TEST_MODULE observe.deadlock
 #include <spindle.hpp>
 #include <spindle/observe/dump.hpp>
-
-#include <spindle/detail/fiber/saved_registers.hpp>
-
 #include <support/asio_fixture.hpp>
 #include <support/child.hpp>
 #include <support/waiting.hpp>
+
+#include <spindle/detail/fiber/saved_registers.hpp>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
@@ -47,7 +46,6 @@ constexpr bool can_be_found = true;
 #endif
 
 namespace {
-
 
 // Runs body(ch) in the main fiber, while another fiber waits for ch; for each number of
 // processors. The deadlock's reaction closes ch.
@@ -91,15 +89,12 @@ BOOST_AUTO_TEST_CASE(it_is_called_when_all_fibers_wait_for_each_other)
     if (!can_be_found)
         return;
     expect_alarms(1, [](spindle::channel<void>& ch) { (void)ch.receive(); });
-    expect_alarms(1, [](spindle::channel<void>& ch) {
-        (void)spindle::select(spindle::on_receive(ch));
-    });
+    expect_alarms(
+        1, [](spindle::channel<void>& ch) { (void)spindle::select(spindle::on_receive(ch)); });
     expect_alarms(1, [](spindle::channel<void>& ch) {
         spindle::mutex m;
         std::unique_lock mine(m);
-        auto other = spindle::spawn([&] {
-            std::lock_guard guard(m);
-        });
+        auto other = spindle::spawn([&] { std::lock_guard guard(m); });
         (void)ch.receive();
         mine.unlock();
         other.join();
@@ -373,7 +368,8 @@ BOOST_AUTO_TEST_CASE(a_thread_in_join_is_not_one_that_could_wake_somebody)
                                           alarms.fetch_add(1);
                                           ch.close();
                                       }});
-                spindle::spawn(s, [&] { (void)ch.receive(); }, asio::detached);
+                spindle::spawn(
+                    s, [&] { (void)ch.receive(); }, asio::detached);
                 s.join();
             }
             BOOST_TEST(alarms.load() == 1);
@@ -406,7 +402,8 @@ BOOST_AUTO_TEST_CASE(fibers_that_are_alive_at_the_end_are_reported)
             BOOST_TEST(calls == 1);
             {
                 spindle::scheduler s({.processors = n, .on_left = take});
-                spindle::spawn(s, [] { this_fiber::sleep_for(1h); }, asio::detached);
+                spindle::spawn(
+                    s, [] { this_fiber::sleep_for(1h); }, asio::detached);
             }
             BOOST_TEST(calls == 2);
         }

@@ -7,13 +7,12 @@
 //
 
 #define BOOST_TEST_MODULE observe.dump
-#include <spindle/observe/dump.hpp>
-
 #include <spindle.hpp>
-#include <spindle/detail/fiber/saved_registers.hpp>
-
+#include <spindle/observe/dump.hpp>
 #include <support/asio_fixture.hpp>
 #include <support/waiting.hpp>
+
+#include <spindle/detail/fiber/saved_registers.hpp>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -121,8 +120,8 @@ BOOST_AUTO_TEST_CASE(what_each_fiber_waits_for_is_said_with_the_object_and_the_s
         group.spawn([&] { wait_by::locking(m); });
         auto sleeper = spindle::spawn({.name = "sleeper"}, [] { wait_by::sleeping(1h); });
         BOOST_TEST(until([] {
-            return fibers_in(wait_reason::receive) == 1 && fibers_in(wait_reason::send) == 1
-                && fibers_in(wait_reason::mutex) == 1 && fibers_in(wait_reason::sleep) == 1;
+            return fibers_in(wait_reason::receive) == 1 && fibers_in(wait_reason::send) == 1 &&
+                   fibers_in(wait_reason::mutex) == 1 && fibers_in(wait_reason::sleep) == 1;
         }));
 
         auto const text = spindle::dump_string();
@@ -196,9 +195,8 @@ BOOST_AUTO_TEST_CASE(who_spawned_a_fiber_is_said_once_that_is_asked_for)
             auto child = spindle::spawn({.name = "child"}, [&] { wait_by::receiving(ch); });
             child.join();
         });
-        auto of_nobody_now = spindle::spawn([&] {
-            spindle::go({.name = "orphan"}, [&] { wait_by::receiving(ch); });
-        });
+        auto of_nobody_now = spindle::spawn(
+            [&] { spindle::go({.name = "orphan"}, [&] { wait_by::receiving(ch); }); });
         of_nobody_now.join();
         BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 2; }));
         auto const text = spindle::dump_string();
@@ -219,7 +217,8 @@ BOOST_AUTO_TEST_CASE(bound_and_pinned_fibers_and_those_of_boost_fiber_are_said_t
     over_processors([] {
         auto const strand = asio::make_strand(this_fiber::get_executor());
         spindle::channel<int> ch;
-        spindle::spawn(strand, [&] { wait_by::receiving(ch); }, asio::detached);
+        spindle::spawn(
+            strand, [&] { wait_by::receiving(ch); }, asio::detached);
         auto pinned = spindle::spawn([&] {
             spindle::pin const here;
             wait_by::receiving(ch);
@@ -227,19 +226,17 @@ BOOST_AUTO_TEST_CASE(bound_and_pinned_fibers_and_those_of_boost_fiber_are_said_t
         boost::fibers::promise<void> p;
         boost::fibers::fiber stock([f = p.get_future()]() mutable { f.wait(); });
         BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 2; }));
-        BOOST_TEST(until([] {
-            return says(spindle::dump_string(), "waiting: boost.fiber primitive");
-        }));
+        BOOST_TEST(
+            until([] { return says(spindle::dump_string(), "waiting: boost.fiber primitive"); }));
         auto const text = spindle::dump_string();
         BOOST_TEST_CONTEXT(text)
         {
             BOOST_TEST(count(text, ", bound to an executor") == 1u);
             BOOST_TEST(count(text, ", pinned") == 1u);
             BOOST_TEST(says(
-                paragraph(text, "waiting: boost.fiber primitive"),
-                ", made by Boost.Fiber's API"));
+                paragraph(text, "waiting: boost.fiber primitive"), ", made by Boost.Fiber's API"));
             // Those have no processor to tell the time by.
-            BOOST_TEST(count(text, ", for ") >= 2u);
+            BOOST_TEST(!says(paragraph(text, ", bound to an executor"), ", for "));
         }
         ch.close();
         pinned.join();

@@ -9,7 +9,6 @@
 #define BOOST_TEST_MODULE observe.dump_on_signal
 #include <spindle.hpp>
 #include <spindle/observe/dump.hpp>
-
 #include <support/asio_fixture.hpp>
 #include <support/child.hpp>
 #include <support/expect.hpp>
@@ -21,7 +20,6 @@
 #include <csignal>
 #include <string>
 #include <thread>
-
 #include <unistd.h>
 
 using namespace spindle_test;
@@ -120,11 +118,11 @@ BOOST_AUTO_TEST_CASE(a_system_call_that_is_interrupted_goes_on)
 
 BOOST_AUTO_TEST_CASE(what_is_no_signal_is_refused)
 {
-    BOOST_TEST((
-        error_of([] { spindle::dump_on_signal(0); }) == boost::system::errc::invalid_argument));
-    BOOST_TEST((
-        error_of([] { spindle::dump_on_signal(SIGKILL); })
-        == boost::system::errc::invalid_argument));
+    BOOST_TEST(
+        (error_of([] { spindle::dump_on_signal(0); }) == boost::system::errc::invalid_argument));
+    BOOST_TEST((error_of([] {
+                    spindle::dump_on_signal(SIGKILL);
+                }) == boost::system::errc::invalid_argument));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -9,11 +9,10 @@
 #define BOOST_TEST_MODULE observe.leaks
 #include <spindle.hpp>
 #include <spindle/observe/leaks.hpp>
-
-#include <spindle/detail/fiber/saved_registers.hpp>
-
 #include <support/asio_fixture.hpp>
 #include <support/waiting.hpp>
+
+#include <spindle/detail/fiber/saved_registers.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -123,9 +122,7 @@ BOOST_AUTO_TEST_CASE(short_waits_and_those_for_what_is_outside_are_not_listed)
     over_processors([] {
         spindle::mutex m;
         std::unique_lock mine(m);
-        auto locks = spindle::spawn([&] {
-            std::lock_guard guard(m);
-        });
+        auto locks = spindle::spawn([&] { std::lock_guard guard(m); });
         auto sleeps = spindle::spawn([] { this_fiber::sleep_for(1h); });
         BOOST_TEST(until([] {
             return fibers_in(wait_reason::mutex) == 1 && fibers_in(wait_reason::sleep) == 1;

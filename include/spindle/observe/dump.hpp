@@ -36,7 +36,8 @@ struct dump_options {
  *
  * For each fiber its number, its name, its state; what it waits for, on what
  * object, for how long (to the precision of its processor's clock, which is read
- * once for some fibers); the thread that it runs on; where it was spawned; its call
+ * once for some fibers; fibers without a processor, bound to an executor or pinned,
+ * have none); the thread that it runs on; where it was spawned; its call
  * stack. Fibers in the same place are one paragraph, the largest first.
  *
  * Who spawned a fiber is said of those that were spawned after `remember_spawners()`.

@@ -10,6 +10,7 @@
 #define SPINDLE_OBSERVE_LEAKS_HPP
 
 #include <spindle/config.hpp>
+
 #include <chrono>
 #include <iosfwd>
 #include <string>
@@ -41,7 +42,8 @@ struct leaked_fiber {
  *
  * For what other fibers and threads do: channels, locks, joins and the like. Fibers in
  * operations of Asio's and in sleeps are not listed, since those end by themselves or
- * by what happens outside.
+ * by what happens outside; nor are fibers that are bound to an executor or pinned,
+ * of which nobody knows since when they wait.
  *
  * `abandoned` is said of a fiber in a nil channel; and of one that sends to or receives
  * from a channel which only such fibers have: there are no more handles of it than
@@ -56,8 +58,8 @@ struct leaked_fiber {
  * @par Thread Safety
  * Any thread, any fiber. As `dump`, it stops nobody.
  */
-[[nodiscard]] SPINDLE_DECL std::vector<leaked_fiber> find_leaks(
-    std::chrono::steady_clock::duration bound);
+[[nodiscard]] SPINDLE_DECL std::vector<leaked_fiber>
+find_leaks(std::chrono::steady_clock::duration bound);
 
 /// The same, as `dump` writes it: with stacks, equal ones together.
 SPINDLE_DECL void dump_leaks(std::ostream& os, std::chrono::steady_clock::duration bound);

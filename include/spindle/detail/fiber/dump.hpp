@@ -11,6 +11,7 @@
 #define SPINDLE_DETAIL_FIBER_DUMP_HPP
 
 #include <spindle/config.hpp>
+
 #include <spindle/detail/base/clock.hpp>
 #include <spindle/detail/fiber/look.hpp>
 
@@ -30,19 +31,18 @@ struct fiber_entry {
 
 struct dump_style {
     bool stacks = true;
-    bool all_frames = false;          // Spindle's own, and Boost's below it, too
-    std::size_t most_listed = 10;     // of a group
-    core const* only = nullptr;       // the fibers of that scheduler
+    bool all_frames = false;      // Spindle's own, and Boost's below it, too
+    std::size_t most_listed = 10; // of a group
+    core const* only = nullptr;   // the fibers of that scheduler
 };
 
 // Any thread. Those that are alive and wanted.
-[[nodiscard]] SPINDLE_DECL std::vector<fiber_entry> collect_fibers(
-    dump_style const& style,
-    std::function<bool(fiber_sight const&)> const& wanted = {});
+[[nodiscard]] SPINDLE_DECL std::vector<fiber_entry>
+collect_fibers(dump_style const& style, std::function<bool(fiber_sight const&)> const& wanted = {});
 
 // Equal ones together, the largest group first.
-[[nodiscard]] SPINDLE_DECL std::string text_of(
-    std::vector<fiber_entry> const& fibers, dump_style const& style);
+[[nodiscard]] SPINDLE_DECL std::string
+text_of(std::vector<fiber_entry> const& fibers, dump_style const& style);
 
 // Both, with a line of numbers at the top.
 [[nodiscard]] SPINDLE_DECL std::string dump_text(dump_style const& style);

@@ -11,6 +11,7 @@
 #define SPINDLE_DETAIL_FIBER_LOOK_HPP
 
 #include <spindle/config.hpp>
+
 #include <spindle/detail/base/clock.hpp>
 #include <spindle/detail/fiber/record.hpp>
 
@@ -65,23 +66,23 @@ namespace spindle::detail {
 // Evidence: test/fiber/look.cpp
 struct fiber_sight {
     fiber_id id;
-    std::uint64_t number = 0;  // as its display_name says
-    fiber_id spawner;          // 0: unknown, or no fiber
+    std::uint64_t number = 0; // as its display_name says
+    fiber_id spawner;         // 0: unknown, or no fiber
     std::string name;
     fiber_state state = fiber_state::idle;
     wait_reason reason = wait_reason::none; // while waiting
-    bool bound = false;        // to an executor
+    bool bound = false;                     // to an executor
     bool pinned = false;
-    bool stock = false;        // made by Boost.Fiber's API
-    bool stopping = false;     // was asked to stop
-    bool blocking = false;     // runs, in a call inside blocking()
-    time_point since{};        // waiting; the epoch: unknown
+    bool stock = false;             // made by Boost.Fiber's API
+    bool stopping = false;          // was asked to stop
+    bool blocking = false;          // runs, in a call inside blocking()
+    time_point since{};             // waiting; the epoch: unknown
     void const* waits_on = nullptr; // what its commit function was given
     void const* spawn_site = nullptr;
     core const* home = nullptr;
-    long thread = 0;           // running: the system's number of the thread; 0: unknown
-    std::uintptr_t note = 0;   // of the walk's note_function
-    std::uintptr_t stack_pointer = 0; // as it was saved; 0: no copy
+    long thread = 0;                   // running: the system's number of the thread; 0: unknown
+    std::uintptr_t note = 0;           // of the walk's note_function
+    std::uintptr_t stack_pointer = 0;  // as it was saved; 0: no copy
     std::vector<std::uintptr_t> stack; // from there on, upwards
 
     bool has_name() const noexcept { return !name.empty(); }

@@ -11,6 +11,7 @@
 #define SPINDLE_DETAIL_FIBER_UNWIND_HPP
 
 #include <spindle/config.hpp>
+
 #include <spindle/detail/fiber/look.hpp>
 #include <spindle/detail/fiber/modules.hpp>
 
@@ -42,7 +43,7 @@ struct stack_frame {
 //   Frame pointers: code that is compiled without them, the C library's first, ends
 //   the walk or derails it.
 //
-// Evidence: test/fiber/unwind.cpp
+// Evidence: test/fiber/look.cpp, test/observe/dump.cpp
 class SPINDLE_DECL unwinder {
 public:
     // The modules outlive it.

@@ -1,0 +1,217 @@
+//
+// fiber/look.cpp
+// ~~~~~~~~~~~~~~
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#define BOOST_TEST_MODULE fiber.look
+#include <spindle.hpp>
+#include <support/asio_fixture.hpp>
+#include <support/waiting.hpp>
+
+#include <spindle/detail/fiber/look.hpp>
+#include <spindle/detail/fiber/machine_list.hpp>
+#include <spindle/detail/fiber/saved_registers.hpp>
+#include <spindle/detail/fiber/unwind.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace spindle_test;
+using namespace spindle::detail;
+using namespace std::chrono_literals;
+namespace this_fiber = spindle::this_fiber;
+
+namespace {
+
+std::vector<fiber_sight> look(fiber_walk::stacks with)
+{
+    std::vector<fiber_sight> all, some;
+    fiber_walk walk(with);
+    while (walk.next(some))
+        for (auto& s : some)
+            all.push_back(std::move(s));
+    return all;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(look_at_fibers)
+
+BOOST_AUTO_TEST_CASE(a_walk_sees_each_fiber_once_and_nobody_between_two_lives)
+{
+    over_processors([] {
+        constexpr std::size_t crowd = 300; // several parts of a walk
+        spindle::channel<void> ch;
+        {
+            spindle::task_group over; // these rest after
+            for (std::size_t i = 0; i != crowd; ++i)
+                over.spawn([] {});
+            over.wait();
+        }
+        spindle::task_group group;
+        for (std::size_t i = 0; i != crowd; ++i)
+            group.spawn([ch] { (void)ch.receive(); });
+        BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == crowd; }));
+        auto const all = look(fiber_walk::stacks::no);
+        BOOST_TEST(all.size() == crowd + 1);
+        std::vector<std::uint64_t> ids;
+        for (auto const& s : all)
+            ids.push_back(s.id.value);
+        std::sort(ids.begin(), ids.end());
+        BOOST_TEST((std::adjacent_find(ids.begin(), ids.end()) == ids.end()));
+        ch.close();
+        group.wait();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_state_is_as_it_was_after_the_look)
+{
+    over_processors([] {
+        auto sleeper = spindle::spawn([] { this_fiber::sleep_for(1h); });
+        BOOST_TEST(until([] { return fibers_in(wait_reason::sleep) == 1; }));
+        for (int i = 0; i != 10; ++i)
+            (void)look(fiber_walk::stacks::yes);
+        BOOST_TEST(fibers_in(wait_reason::sleep) == 1u);
+        std::size_t examined = 0;
+        for_each_record(
+            [](fiber_record& g, void* n) {
+                *static_cast<std::size_t*>(n) +=
+                    g.state.load(std::memory_order_relaxed) == fiber_state::examined;
+            },
+            &examined);
+        BOOST_TEST(examined == 0u);
+        sleeper.request_stop();
+    });
+}
+
+// What is copied is what the fiber will find when it goes on.
+BOOST_AUTO_TEST_CASE(the_copy_has_what_lies_on_the_stack)
+{
+    if (why_no_stacks())
+        return;
+    over_processors([] {
+        std::atomic<std::uintptr_t> where{0};
+        auto sleeper = spindle::spawn([&] {
+            std::uintptr_t volatile word = 0x1234'5678'9abc'def0;
+            where = reinterpret_cast<std::uintptr_t>(&word);
+            this_fiber::sleep_for(1h);
+            (void)word;
+        });
+        BOOST_TEST(until([] { return fibers_in(wait_reason::sleep) == 1; }));
+        auto const all = look(fiber_walk::stacks::yes);
+        auto const s = std::find_if(
+            all.begin(), all.end(), [](auto const& f) { return f.reason == wait_reason::sleep; });
+        BOOST_TEST_REQUIRE((s != all.end()));
+        auto const at = (where - s->stack_pointer) / sizeof(std::uintptr_t);
+        BOOST_TEST_REQUIRE(at < s->stack.size());
+        BOOST_TEST(s->stack[at] == 0x1234'5678'9abc'def0u);
+        sleeper.request_stop();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(names_may_change_while_they_are_looked_at)
+{
+    for (auto const n : processor_counts) {
+        on_scheduler s(n);
+        std::atomic<bool> over{false};
+        std::size_t right = 0, named = 0;
+        std::thread looker([&] {
+            for (std::size_t i = 0; !over.load() || i < 20; ++i)
+                for (auto const& f : look(fiber_walk::stacks::no))
+                    if (!f.name.empty() && f.name != "test") {
+                        ++named;
+                        right += f.name.size() == 40 &&
+                                 f.name.find_first_not_of(f.name[0]) == std::string::npos;
+                    }
+        });
+        s.run([] {
+            for (std::size_t i = 0; i != scaled(20'000); ++i)
+                spindle::spawn({.name = std::string(40, static_cast<char>('a' + i % 26))}, [] {
+                    this_fiber::yield();
+                }).join();
+        });
+        over = true;
+        looker.join();
+        BOOST_TEST(right == named);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_bystander_is_listed_as_long_as_it_lives)
+{
+    std::vector<long> before, now;
+    bystander::list(before);
+    {
+        bystander const here;
+        bystander::list(now);
+        BOOST_TEST(now.size() == before.size() + 1);
+        std::vector<long> threads;
+        if (list_threads(threads))
+            BOOST_TEST((std::find(threads.begin(), threads.end(), now.back()) != threads.end()));
+    }
+    bystander::list(now);
+    BOOST_TEST(now.size() == before.size());
+}
+
+BOOST_AUTO_TEST_CASE(a_machine_is_listed_with_what_it_runs)
+{
+    over_processors([] {
+        std::vector<machine_sight> all;
+        machine_entry::list(all);
+        auto const mine = std::count_if(all.begin(), all.end(), [](auto const& m) {
+            return m.fiber == current_fiber() && m.hired && !m.blocking;
+        });
+        BOOST_TEST(mine == 1);
+        auto const blocking = spindle::blocking([] {
+            std::vector<machine_sight> there;
+            machine_entry::list(there);
+            return std::count_if(
+                there.begin(), there.end(), [](auto const& m) { return m.blocking; });
+        });
+        BOOST_TEST(blocking == 1);
+    });
+}
+
+// A stack that was cut off, or is none, gives fewer frames, and no fault.
+BOOST_AUTO_TEST_CASE(a_broken_stack_gives_fewer_frames)
+{
+    if (why_no_stacks())
+        return;
+    over_processors([] {
+        auto sleeper = spindle::spawn([] { this_fiber::sleep_for(1h); });
+        BOOST_TEST(until([] { return fibers_in(wait_reason::sleep) == 1; }));
+        auto const modules = loaded_modules();
+        unwinder const u(modules);
+        for (auto const& whole : look(fiber_walk::stacks::yes)) {
+            auto const frames = u.unwind(whole);
+            if (whole.reason == wait_reason::sleep)
+                BOOST_TEST(frames.size() > 5u);
+            for (std::size_t n = 0; n < whole.stack.size(); ++n) {
+                auto cut = whole;
+                cut.stack.resize(n);
+                BOOST_TEST(u.unwind(cut).size() <= frames.size());
+                auto bent = whole;
+                for (auto const wrong :
+                     {std::uintptr_t{0},
+                      ~std::uintptr_t{0},
+                      whole.stack_pointer,
+                      reinterpret_cast<std::uintptr_t>(&why_no_stacks)}) {
+                    bent.stack[n] = wrong;
+                    (void)u.unwind(bent);
+                }
+            }
+        }
+        sleeper.request_stop();
+    });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
