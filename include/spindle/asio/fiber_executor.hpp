@@ -133,8 +133,10 @@ public:
      * @throws system_error `invalid_argument` for an io_context that was made without
      * locking.
      */
-    explicit fiber_executor(Executor const& ex, Allocator const& allocator = Allocator())
-        : executor_(ex), allocator_(allocator), core_(&detail::core_for(ex))
+    template <class Other>
+        requires(!std::is_same_v<Other, fiber_executor> && std::is_convertible_v<Other, Executor>)
+    explicit fiber_executor(Other const& ex, Allocator const& allocator = Allocator())
+        : executor_(ex), allocator_(allocator), core_(&detail::core_for(executor_))
     {
     }
 
@@ -252,6 +254,12 @@ private:
     [[no_unique_address]] Allocator allocator_;
     detail::asio_core* core_;
 };
+
+template <class Executor>
+fiber_executor(Executor const&) -> fiber_executor<Executor>;
+
+template <class Executor, class Allocator>
+fiber_executor(Executor const&, Allocator const&) -> fiber_executor<Executor, Allocator>;
 
 template <class Context>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>
