@@ -43,6 +43,14 @@ void unhandled_here() noexcept
     asio_core_of(g)->unhandled(g);
 }
 
-bool too_late_to_begin() noexcept { return asio_core_of(*current_fiber())->closing(); }
+bool begin_for_executor() noexcept
+{
+    auto& g = *current_fiber();
+    auto const begins = g.function != submitted::dropped && !asio_core_of(g)->closing();
+    g.function = begins ? submitted::running : submitted::no;
+    return begins;
+}
+
+void end_for_executor() noexcept { current_fiber()->function = submitted::no; }
 
 } // namespace spindle::detail

@@ -138,7 +138,7 @@ void ready(fiber_record& g, lane where) noexcept
     ready_inside(inside.held(), g, where);
 }
 
-void ready_new(fiber_record& g) noexcept
+void ready_new(fiber_record& g, lane where) noexcept
 {
     g.state.store(fiber_state::runnable, std::memory_order_relaxed);
     {
@@ -149,7 +149,7 @@ void ready_new(fiber_record& g) noexcept
         else if (inside.here() && inside.here()->is_hired())
             g.scheduler()->count_spawned();
         if (!g.bound) {
-            ready_inside(p, g, lane::next);
+            ready_inside(p, g, where);
             return;
         }
     }

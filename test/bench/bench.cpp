@@ -48,6 +48,7 @@ std::map<std::string, definition> const definitions{
     {"semaphore", {1'000'000, "ns/acquire"}},
     {"wait_group", {10'000'000, "ns/done"}},
     {"echo", {0, "requests/s"}},
+    {"stream_echo", {0, "requests/s"}},
     {"hog", {500, "us"}},
     {"hog_echo", {0, "requests/s"}},
     {"blocking", {1000, "ms"}},

@@ -88,12 +88,13 @@ concept queries_below = !property_of_fibers<Property>
  * io_context's the fiber is free, on every other it is bound, so that
  * `fiber_executor(strand)` serialises each slice with the callbacks of the strand; the
  * strand goes on while the fiber is parked. A function is one fiber: two functions of
- * one strand are not serialised as wholes.
+ * one strand are not serialised as wholes. They begin in the order in which they were
+ * submitted, as far as the executor below has one.
  *
  * @par Properties
  * `blocking.never`, by nature: a function never runs before `execute` returns.
- * `blocking.possibly` and `blocking.always` cannot be required; to prefer them changes
- * nothing. `mapping.other`. `context` is that of the executor below, and `relationship`,
+ * `blocking.possibly` and `blocking.always` cannot be required; to prefer `possibly`
+ * changes nothing. `mapping.other`. `context` is that of the executor below, and `relationship`,
  * `outstanding_work` and what else it has, are asked of it. `allocator` is for
  * functions beyond 192 bytes; smaller ones lie in the fiber.
  *
@@ -138,6 +139,7 @@ public:
     explicit fiber_executor(Other const& ex, Allocator const& allocator = Allocator())
         : executor_(ex), allocator_(allocator), core_(&detail::core_for(executor_))
     {
+        detail::layered_executor::enter<fiber_executor>();
     }
 
     /// Adapts the executor of an io_context, a thread_pool, ...
@@ -157,8 +159,8 @@ public:
     template <class Function>
     SPINDLE_CALLED_FROM_HERE void execute(Function&& f) const
     {
-        detail::start_task(
-            detail::place_in(*core_, executor_), {}, detail::call_site(),
+        detail::submit_task(
+            detail::place_in(*core_, executor_), detail::call_site(),
             detail::make_executor_task(std::forward<Function>(f), allocator_));
     }
 
@@ -242,6 +244,7 @@ private:
         Executor const& ex, Allocator const& allocator, detail::asio_core* core) noexcept
         : executor_(ex), allocator_(allocator), core_(core)
     {
+        detail::layered_executor::enter<fiber_executor>();
     }
 
     // Where a fiber goes that is spawned here: where the functions go.

@@ -58,7 +58,9 @@ namespace spindle {
  *
  * @par Exceptions
  * Functions without an `error_code` throw `system_error`. In all of them: throws
- * `errc::not_in_fiber` outside a fiber and in a completion handler.
+ * `errc::not_in_fiber` outside a fiber and in a completion handler. As with Asio, a write
+ * to a pipe that nobody reads raises `SIGPIPE`, unless the program ignores that signal; a
+ * write to a socket does not.
  *
  * @par Thread Safety
  * @e Distinct @e objects: Safe.@n
@@ -75,7 +77,7 @@ public:
     using next_layer_type = std::remove_reference_t<Stream>;
 
     /// The lowest stream of all, as the stream below says.
-    using lowest_layer_type = typename next_layer_type::lowest_layer_type;
+    using lowest_layer_type = typename detail::lowest_layer_of<next_layer_type>::type;
 
     /// The executor of the stream below.
     using executor_type = typename next_layer_type::executor_type;
@@ -94,8 +96,10 @@ public:
 
     next_layer_type& next_layer() noexcept { return next_; }
     next_layer_type const& next_layer() const noexcept { return next_; }
-    lowest_layer_type& lowest_layer() noexcept { return next_.lowest_layer(); }
-    lowest_layer_type const& lowest_layer() const noexcept { return next_.lowest_layer(); }
+    lowest_layer_type& lowest_layer() noexcept
+    {
+        return detail::lowest_layer_of<next_layer_type>::get(next_);
+    }
 
     // --- reading and writing --------------------------------------------------------
 
@@ -237,7 +241,7 @@ public:
     }
 
     /// Whether the lowest layer is open.
-    bool is_open() const { return next_.lowest_layer().is_open(); }
+    bool is_open() { return lowest_layer().is_open(); }
 
     /// Cancels what goes on. For the fiber's own executor; others stop the fiber.
     void cancel() { lowest_layer().cancel(); }
@@ -319,7 +323,7 @@ void teardown(boost::beast::role_type role, fiber_stream<Stream>& stream, error_
         fiber_stream<decltype(next.next_layer())> below(next.next_layer());
         error_code other;
         teardown(role, below, ec ? other : ec);
-    } else if constexpr (requires { next.socket().native_handle(); }) { // beast::tcp_stream
+    } else if constexpr (detail::has_socket<std::remove_reference_t<Stream>>) {
         fiber_stream<decltype(next.socket())> below(next.socket());
         teardown(role, below, ec);
     } else {

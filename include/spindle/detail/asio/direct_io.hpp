@@ -41,7 +41,6 @@ struct direct_result {
 };
 
 // System calls, which touch errno: functions of their own, which do not park.
-// Asio's own objects have SIGPIPE ignored.
 SPINDLE_DECL SPINDLE_NOINLINE direct_result receive_now(
     int socket, ::iovec* buffers, std::size_t count) noexcept;
 SPINDLE_DECL SPINDLE_NOINLINE direct_result send_now(
@@ -143,6 +142,37 @@ private:
         s.native_non_blocking(true, ec);
         return !!ec;
     }
+};
+
+// --- the lowest layer of a stream -----------------------------------------------------
+
+template <class Stream>
+struct lowest_layer_of {
+    using type = Stream;
+    static type& get(Stream& s) noexcept { return s; }
+};
+
+template <class Stream>
+    requires requires(Stream& s) {
+        typename Stream::lowest_layer_type;
+        s.lowest_layer();
+    }
+struct lowest_layer_of<Stream> {
+    using type = typename Stream::lowest_layer_type;
+    static type& get(Stream& s) noexcept { return s.lowest_layer(); }
+};
+
+// beast::tcp_stream, which has no such type in public.
+template <class Stream>
+concept has_socket = requires(Stream& s) {
+    typename Stream::socket_type;
+    s.socket().native_handle();
+};
+
+template <has_socket Stream>
+struct lowest_layer_of<Stream> {
+    using type = typename Stream::socket_type;
+    static type& get(Stream& s) noexcept { return s.socket(); }
 };
 
 } // namespace spindle::detail

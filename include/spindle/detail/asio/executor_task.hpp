@@ -20,14 +20,15 @@
 
 namespace spindle::detail {
 
-// The fiber, first of all. True: its execution context is being destroyed, and what
-// has not begun is destroyed without being called, as Asio does.
-[[nodiscard]] SPINDLE_DECL bool too_late_to_begin() noexcept;
+// The fiber, first of all. False: what runs it is being destroyed, and what has not
+// begun is destroyed without being called, as Asio does.
+[[nodiscard]] SPINDLE_DECL bool begin_for_executor() noexcept;
+SPINDLE_DECL void end_for_executor() noexcept;
 
 template <class Function>
 void run_for_executor(Function& f) noexcept
 {
-    if (too_late_to_begin())
+    if (!begin_for_executor())
         return;
     try {
         std::move(f)();
@@ -35,6 +36,7 @@ void run_for_executor(Function& f) noexcept
         if (!left_by_stop())
             unhandled_here();
     }
+    end_for_executor();
 }
 
 template <class Function>
@@ -103,6 +105,21 @@ auto make_executor_task(Function&& f, Allocator const& allocator)
     else
         return allocated_executor_task<std::decay_t<Function>, Allocator>(
             std::forward<Function>(f), allocator);
+}
+
+// Starts a fiber behind those that wait for their turn.
+template <class Task>
+void submit_task(place&& where, void const* site, Task&& task)
+{
+    auto& g = prepare_fiber(where, {}, site);
+    try {
+        set_task(g, std::forward<Task>(task));
+    } catch (...) {
+        discard_fiber(g);
+        throw;
+    }
+    g.function = submitted::waiting;
+    start_fiber(g, *where.core, where.bound.release(), lane::last);
 }
 
 } // namespace spindle::detail

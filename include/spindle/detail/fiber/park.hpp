@@ -44,7 +44,7 @@ enum class lane {
 SPINDLE_DECL void ready(fiber_record& g, lane where = lane::next) noexcept;
 
 // The same, for a fiber that begins; counts it.
-SPINDLE_DECL void ready_new(fiber_record& g) noexcept;
+SPINDLE_DECL void ready_new(fiber_record& g, lane where = lane::next) noexcept;
 
 // Any thread. Whether to wait for another one by spinning: it has a core of its
 // own, and nothing else is queued to run here meanwhile.
