@@ -12,6 +12,9 @@
 
 #include <spindle/algo/round_robin.hpp>
 #include <spindle/algo/work_stealing.hpp>
+#include <spindle/asio/fiber_executor.hpp>
+#include <spindle/asio/fiber_stream.hpp>
+#include <spindle/asio/resolve.hpp>
 #include <spindle/asio/start.hpp>
 #include <spindle/asio/use_fiber.hpp>
 #include <spindle/attach.hpp>

@@ -33,6 +33,10 @@ template <class CompletionFunction>
 class barrier;
 template <class R>
 class fiber;
+template <class Executor, class Allocator>
+class fiber_executor;
+template <class Stream>
+class fiber_stream;
 template <class... Signatures>
 class operation;
 template <class T>

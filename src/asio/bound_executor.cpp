@@ -10,6 +10,7 @@
 
 #include <spindle/detail/asio/asio_core.hpp>
 #include <spindle/detail/base/fatal.hpp>
+#include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/detail/fiber/watch.hpp>
 
@@ -20,6 +21,18 @@ namespace spindle::detail {
 
 namespace {
 
+// Another fiber's function is running, for an executor like strand<fiber_executor>, and
+// Asio is not being run inside it: it would be the same again and again.
+void refuse_in_fiber_of_executor(machine& m) noexcept
+{
+    void const* heads[asio_heads] = {};
+    hooks::get().mark(heads);
+    if (auto* const g = m.running(); g && g->function == submitted::running && heads[0] == m.entry_mark[0])
+        fatal(
+            "a fiber was spawned on an executor that runs its functions in fibers: spawn it on "
+            "fiber_executor(strand), or on the strand, instead of strand<fiber_executor>");
+}
+
 void run_slice(fiber_record& g) noexcept
 {
     auto* const m = machine::ensure();
@@ -28,6 +41,7 @@ void run_slice(fiber_record& g) noexcept
             "a bound fiber's executor was run on a fiber of another algorithm; run it on a "
             "thread's own stack");
     if (!m->on_main()) {
+        refuse_in_fiber_of_executor(*m);
         m->postpone(g); // Asio is being run on a fiber's stack
         return;
     }
@@ -53,8 +67,11 @@ public:
 
     ~slice()
     {
-        if (fiber_)
-            asio_core_of(*fiber_)->run_abandoned(*fiber_);
+        if (!fiber_)
+            return;
+        if (fiber_->function == submitted::waiting)
+            fiber_->function = submitted::dropped;
+        asio_core_of(*fiber_)->run_abandoned(*fiber_);
     }
 
     void operator()() noexcept { run_slice(*std::exchange(fiber_, nullptr)); }

@@ -9,10 +9,35 @@
 #include <spindle/detail/asio/place.hpp>
 
 #include <spindle/detail/asio/guest.hpp>
+#include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/fiber/park.hpp>
 #include <spindle/error.hpp>
 
 namespace spindle::detail {
+
+namespace {
+
+constinit atomic<layered_executor const*> all_layers{nullptr};
+
+} // namespace
+
+layered_executor::layered_executor(
+    test_function t, core_function c, place_function p) noexcept
+    : is_target_(t), core_(c), place_(p)
+{
+    next_ = all_layers.load(std::memory_order_relaxed);
+    while (!all_layers.compare_exchange_weak(
+        next_, this, std::memory_order_release, std::memory_order_relaxed))
+        ;
+}
+
+layered_executor const* layered_executor::find(any const& ex) noexcept
+{
+    auto const* l = all_layers.load(std::memory_order_acquire);
+    while (l && !l->is_target_(ex))
+        l = l->next_;
+    return l;
+}
 
 place place_here()
 {

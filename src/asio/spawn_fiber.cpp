@@ -8,6 +8,7 @@
 
 #include <spindle/detail/asio/spawn_fiber.hpp>
 
+#include <spindle/detail/asio/executor_task.hpp>
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/error.hpp>
 
@@ -45,5 +46,15 @@ void unhandled_here() noexcept
     auto& g = *current_fiber();
     asio_core_of(g)->unhandled(g);
 }
+
+bool begin_for_executor() noexcept
+{
+    auto& g = *current_fiber();
+    auto const begins = g.function != submitted::dropped && !asio_core_of(g)->closing();
+    g.function = begins ? submitted::running : submitted::no;
+    return begins;
+}
+
+void end_for_executor() noexcept { current_fiber()->function = submitted::no; }
 
 } // namespace spindle::detail

@@ -303,7 +303,7 @@ std::size_t end_superfluous(machine& m, std::size_t most) noexcept
     return n;
 }
 
-void start_fiber(fiber_record& g, core& home, slice_poster* bound) noexcept
+void start_fiber(fiber_record& g, core& home, slice_poster* bound, lane where) noexcept
 {
     g.home.store(&home, std::memory_order_release);
     g.bound = bound;
@@ -313,7 +313,7 @@ void start_fiber(fiber_record& g, core& home, slice_poster* bound) noexcept
     begin_life(g);
     if (home.stopping())
         request_stop(g, life_of(g));
-    ready_new(g);
+    ready_new(g, where);
 }
 
 fiber_pool_statistics get_fiber_pool_statistics() noexcept

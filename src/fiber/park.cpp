@@ -142,7 +142,7 @@ SPINDLE_FLATTEN SPINDLE_NOINLINE void ready(fiber_record& g, lane where) noexcep
     ready_inside(inside.held(), g, where);
 }
 
-void ready_new(fiber_record& g) noexcept
+void ready_new(fiber_record& g, lane where) noexcept
 {
     g.state.store(fiber_state::created, std::memory_order_relaxed);
     {
@@ -153,7 +153,7 @@ void ready_new(fiber_record& g) noexcept
         else if (inside.here() && inside.here()->is_hired())
             g.scheduler()->count_spawned();
         if (!g.bound) {
-            ready_inside(p, g, lane::fresh);
+            ready_inside(p, g, where);
             return;
         }
     }

@@ -433,4 +433,38 @@ BOOST_AUTO_TEST_CASE(futures_are_waited_for)
     });
 }
 
+// One thread: if the fiber that waits kept it, nobody would fulfil the promise.
+BOOST_AUTO_TEST_CASE(a_future_is_waited_for_without_the_thread_of_an_io_context)
+{
+    int got = 0;
+    std::string error;
+    {
+        asio::io_context ioc;
+        std::promise<int> promise, broken;
+        spindle::spawn(
+            ioc,
+            [&, future = promise.get_future(), none = broken.get_future()]() mutable {
+                got = spindle::get(future);
+                try {
+                    spindle::get(none);
+                } catch (std::runtime_error const& e) {
+                    error = e.what();
+                }
+            },
+            asio::detached);
+        spindle::spawn(
+            ioc,
+            [&] {
+                promise.set_value(7);
+                this_fiber::sleep_for(1ms);
+                broken.set_exception(std::make_exception_ptr(std::runtime_error("broken")));
+            },
+            asio::detached);
+        ioc.run();
+    }
+    BOOST_TEST(got == 7);
+    BOOST_TEST(error == "broken");
+    check_nothing_left();
+}
+
 BOOST_AUTO_TEST_SUITE_END()

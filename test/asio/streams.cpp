@@ -13,20 +13,16 @@
 #include <spindle/this_fiber.hpp>
 
 #include <support/asio_fixture.hpp>
+#include <support/tls.hpp>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/read.hpp>
-#include <boost/asio/ssl.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/test/unit_test.hpp>
 
-#include <openssl/evp.h>
-#include <openssl/x509.h>
-
 #include <chrono>
-#include <memory>
 #include <string>
 #include <utility>
 
@@ -34,7 +30,6 @@ using namespace spindle_test;
 using namespace std::chrono_literals;
 namespace beast = boost::beast;
 namespace http = beast::http;
-namespace ssl = asio::ssl;
 using spindle::use_fiber;
 
 BOOST_AUTO_TEST_SUITE(streams)
@@ -116,36 +111,14 @@ BOOST_AUTO_TEST_CASE(a_timeout_of_a_tcp_stream_is_its_own_error)
 
 namespace {
 
-// A key and a certificate for it, signed by itself, that nobody keeps.
-void use_certificate_of_our_own(ssl::context& context)
-{
-    std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> const key(
-        EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"), &EVP_PKEY_free);
-    std::unique_ptr<X509, decltype(&X509_free)> const certificate(X509_new(), &X509_free);
-    BOOST_TEST_REQUIRE(!!key);
-    auto* const c = certificate.get();
-    ASN1_INTEGER_set(X509_get_serialNumber(c), 1);
-    X509_gmtime_adj(X509_getm_notBefore(c), 0);
-    X509_gmtime_adj(X509_getm_notAfter(c), 3600);
-    X509_set_pubkey(c, key.get());
-    auto* const name = X509_get_subject_name(c);
-    X509_NAME_add_entry_by_txt(
-        name, "CN", MBSTRING_ASC, reinterpret_cast<unsigned char const*>("test"), -1, -1, 0);
-    X509_set_issuer_name(c, name);
-    BOOST_TEST_REQUIRE(X509_sign(c, key.get(), EVP_sha256()) != 0);
-    BOOST_TEST_REQUIRE(SSL_CTX_use_certificate(context.native_handle(), c) == 1);
-    BOOST_TEST_REQUIRE(SSL_CTX_use_PrivateKey(context.native_handle(), key.get()) == 1);
-}
-
 using tls_stream = ssl::stream<tcp::socket>;
 
 } // namespace
 
 BOOST_AUTO_TEST_CASE(an_echo_over_tls)
 {
-    ssl::context server(ssl::context::tls_server), client(ssl::context::tls_client);
-    use_certificate_of_our_own(server);
-    client.set_verify_mode(ssl::verify_none);
+    tls_contexts contexts;
+    auto& [server, client] = contexts;
     over_threads([&](asio::io_context& ioc, unsigned threads) {
         tally t;
         for (int i = 0; i != 6; ++i) {
@@ -183,9 +156,8 @@ BOOST_AUTO_TEST_CASE(an_echo_over_tls)
 
 BOOST_AUTO_TEST_CASE(stops_meet_tls_operations)
 {
-    ssl::context server(ssl::context::tls_server), client(ssl::context::tls_client);
-    use_certificate_of_our_own(server);
-    client.set_verify_mode(ssl::verify_none);
+    tls_contexts contexts;
+    auto& [server, client] = contexts;
     tally t;
     {
         asio::io_context ioc;

@@ -49,6 +49,7 @@ std::map<std::string, definition> const definitions{
     {"wait_group", {10'000'000, "ns/done"}},
     {"echo", {0, "requests/s"}},
     {"echo_traced", {0, "requests/s"}},
+    {"stream_echo", {0, "requests/s"}},
     {"hog", {500, "us"}},
     {"hog_echo", {0, "requests/s"}},
     {"blocking", {1000, "ms"}},

@@ -60,6 +60,7 @@ CASES = [
     Case("semaphore", "semaphore", quick_count=100_000),
     Case("wait_group", "wait_group", quick_count=1_000_000),
     Case("echo", "echo", quick_count=0),
+    Case("stream_echo", "stream_echo", quick_count=0),
     Case("hog", "hog", quick_count=200),
     Case("hog_echo", "hog_echo", quick_count=0),
     Case("blocking", "blocking", quick_count=1000),

@@ -262,7 +262,24 @@ void session(tcp_socket socket)
     }
 }
 
-result echo(options const& o)
+// The same over a stream that looks synchronous.
+void stream_session(tcp_socket socket)
+{
+    std::array<char, 4096> buffer;
+    spindle::fiber_stream<tcp_socket> stream(std::move(socket));
+    boost::system::error_code ec;
+    for (;;) {
+        auto const n = stream.read_some(asio::buffer(buffer), ec);
+        if (ec)
+            return;
+        asio::write(stream, asio::buffer(buffer, n), ec);
+        if (ec)
+            return;
+    }
+}
+
+template <void (*Session)(tcp_socket)>
+result echo_by(options const& o)
 {
     auto& sched = spindle::this_fiber::get_scheduler();
     asio::basic_socket_acceptor<tcp, asio::io_context::executor_type> acceptor(
@@ -272,9 +289,12 @@ result echo(options const& o)
         tcp_socket socket(sched.next_executor());
         acceptor.async_accept(socket, spindle::use_fiber);
         socket.set_option(tcp::no_delay(true));
-        spindle::go([s = std::move(socket)]() mutable { session(std::move(s)); });
+        spindle::go([s = std::move(socket)]() mutable { Session(std::move(s)); });
     }
 }
+
+result echo(options const& o) { return echo_by<&session>(o); }
+result stream_echo(options const& o) { return echo_by<&stream_session>(o); }
 
 // What a trace costs while it is recorded (doc/guide/tracing.adoc).
 result echo_traced(options const& o)
@@ -356,6 +376,7 @@ int main(int argc, char** argv)
             {"parked", on_scheduler(parked)},
             {"echo", on_scheduler(echo)},
             {"echo_traced", on_scheduler(echo_traced)},
+            {"stream_echo", on_scheduler(stream_echo)},
             {"hog", on_scheduler(hog)},
             {"hog_echo", on_scheduler(hog_echo)},
             {"blocking", on_scheduler(blocking)},

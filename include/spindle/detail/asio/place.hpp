@@ -22,6 +22,7 @@
 #include <boost/asio/strand.hpp>
 
 #include <memory>
+#include <type_traits>
 
 namespace spindle::detail {
 
@@ -91,17 +92,114 @@ boost::asio::io_context* context_below(Executor const& ex) noexcept
         return nullptr;
 }
 
+// An executor that is made of another one, and says so by executor_below(), starts its
+// fibers there. Inside a polymorphic one nobody sees that; so each such type enters
+// itself here when the first of it is made.
+class layered_executor {
+public:
+    using any = boost::asio::any_io_executor;
+
+    // Once for each type. Any thread.
+    template <class Executor>
+    static void enter() noexcept
+    {
+        static layered_executor instance(
+            [](any const& ex) noexcept { return ex.target<Executor>() != nullptr; },
+            [](any const& ex) -> asio_core& { return core_below(*ex.target<Executor>()); },
+            [](asio_core& core, any const& ex) {
+                return place_below(core, *ex.target<Executor>());
+            });
+        (void)instance;
+    }
+
+    // Nullptr: none, as far as is known.
+    SPINDLE_DECL static layered_executor const* find(any const& ex) noexcept;
+
+    asio_core& core(any const& ex) const { return core_(ex); }
+    place place_in(asio_core& core, any const& ex) const { return place_(core, ex); }
+
+private:
+    using test_function = bool (*)(any const&) noexcept;
+    using core_function = asio_core& (*)(any const&);
+    using place_function = place (*)(asio_core&, any const&);
+
+    // Below, where what they call is known.
+    template <class Executor>
+    static asio_core& core_below(Executor const& ex);
+    template <class Executor>
+    static place place_below(asio_core& core, Executor const& ex);
+
+    SPINDLE_DECL layered_executor(test_function t, core_function c, place_function p) noexcept;
+
+    test_function const is_target_;
+    core_function const core_;
+    place_function const place_;
+    layered_executor const* next_ = nullptr;
+};
+
+template <class Executor>
+layered_executor const* layers_of(Executor const& ex) noexcept
+{
+    if constexpr (std::is_convertible_v<Executor const&, boost::asio::any_io_executor const&>)
+        return layered_executor::find(ex);
+    else
+        return nullptr;
+}
+
+// What runs the fibers of an executor.
+template <class Executor>
+asio_core& core_for(Executor const& ex)
+{
+    if constexpr (requires { executor_below(ex); }) {
+        return core_for(executor_below(ex));
+    } else {
+        if (auto* const io = free_context(ex))
+            return boost::asio::use_service<context_service>(*io).core_for(*io);
+        if (auto const* const layers = layers_of(ex))
+            return layers->core(ex);
+        boost::asio::execution_context& context
+            = boost::asio::query(ex, boost::asio::execution::context);
+        auto& service = boost::asio::use_service<context_service>(context);
+        auto* const io = context_below(ex);
+        return io ? service.core_for(*io) : service.core();
+    }
+}
+
+// `core` is core_for(ex).
+template <class Executor>
+place place_in(asio_core& core, Executor const& ex)
+{
+    if constexpr (requires { executor_below(ex); }) {
+        return place_in(core, executor_below(ex));
+    } else {
+        static_assert(
+            !requires { executor_below(ex.get_inner_executor()); },
+            "a strand over a fiber_executor runs its functions in fibers, and a fiber cannot "
+            "be run by one: use fiber_executor(strand), or the strand without it");
+        if (free_context(ex))
+            return {&core, nullptr};
+        if (auto const* const layers = layers_of(ex))
+            return layers->place_in(core, ex);
+        return {&core, std::make_unique<bound_executor>(ex)};
+    }
+}
+
 template <class Executor>
 place place_of(Executor const& ex)
 {
-    if (auto* const io = free_context(ex))
-        return {&boost::asio::use_service<context_service>(*io).core_for(*io), nullptr};
-    boost::asio::execution_context& context
-        = boost::asio::query(ex, boost::asio::execution::context);
-    auto& service = boost::asio::use_service<context_service>(context);
-    auto* const io = context_below(ex);
-    return {
-        io ? &service.core_for(*io) : &service.core(), std::make_unique<bound_executor>(ex)};
+    return place_in(core_for(ex), ex);
+}
+
+template <class Executor>
+asio_core& layered_executor::core_below(Executor const& ex)
+{
+    return core_for(ex);
+}
+
+template <class Executor>
+place layered_executor::place_below(asio_core& core, Executor const& ex)
+{
+    return detail::place_in(core, ex);
 }
 
 // For `go`, spawn(fn) and the like: beside the running fiber, or on the

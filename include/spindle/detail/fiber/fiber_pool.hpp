@@ -12,6 +12,7 @@
 #define SPINDLE_DETAIL_FIBER_FIBER_POOL_HPP
 
 #include <spindle/config.hpp>
+#include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/record.hpp>
 
 #include <cstddef>
@@ -84,7 +85,8 @@ void set_task(fiber_record& g, Task&& task)
 
 // Starts an acquired fiber with its task: a life begins, in `home`. Never runs
 // any of it before it returns. Takes over `bound`.
-SPINDLE_DECL void start_fiber(fiber_record& g, core& home, slice_poster* bound) noexcept;
+SPINDLE_DECL void start_fiber(
+    fiber_record& g, core& home, slice_poster* bound, lane where = lane::fresh) noexcept;
 
 // On a machine's main context, when it has nothing to run. Ends up to `most`
 // resting fibers that are too many; returns how many it found.

@@ -52,7 +52,7 @@ SPINDLE_DECL SPINDLE_NOINLINE void ready_by_the_long_way(
     processor* p, fiber_record& g, lane where, bool by_itself = false) noexcept;
 
 // The same, for a fiber that begins; counts it.
-SPINDLE_DECL void ready_new(fiber_record& g) noexcept;
+SPINDLE_DECL void ready_new(fiber_record& g, lane where = lane::fresh) noexcept;
 
 // Any thread. Whether to wait for another one by spinning: it has a core of its
 // own, and nothing else is queued to run here meanwhile.

@@ -65,6 +65,14 @@ struct stop_hook {
 // A fiber as a member of the scope that it was spawned in.
 SPINDLE_DECL void reach_fiber(scope_member& m, scope_state& by, cancellation& c) noexcept;
 
+// Whether a fiber's function was given to an executor.
+enum class submitted : std::uint8_t {
+    no,
+    waiting, // and has not begun
+    running,
+    dropped, // and will not begin: the executor goes away
+};
+
 // A number that no other fiber of the process has, ever.
 struct fiber_id {
     std::uint64_t value = 0;
@@ -116,6 +124,7 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
     std::uint8_t entry = entry_stock;
     bool leaving = false;            // at rest, and told to end
     bool pinned = false;             // `bound` is its machine, and no executor
+    submitted function = submitted::no;
     std::uint8_t budget = 0;         // operations that completed at once, in a row
     std::uint8_t shielded = 0;       // stops are seen later
 

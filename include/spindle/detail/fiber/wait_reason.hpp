@@ -45,6 +45,7 @@ enum class wait_reason : std::uint8_t {
     shared_mutex, // shared_mutex: lock, lock_shared
     condition_variable, // condition_variable::wait
     blocking,   // blocking(), on another thread
+    resolve,    // resolve(), on another thread
     stock,      // a primitive of Boost.Fiber's own
 };
 
@@ -110,6 +111,8 @@ inline char const* to_string(wait_reason r) noexcept
         return "shared_mutex lock";
     case wait_reason::condition_variable:
         return "condition_variable wait";
+    case wait_reason::resolve:
+        return "name resolution";
     case wait_reason::stock:
         return "boost.fiber primitive";
     }
