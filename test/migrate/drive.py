@@ -1,0 +1,132 @@
+#
+# migrate/drive.py
+# ~~~~~~~~~~~~~~~~
+# Edits, builds and drives the programs; test/migrate/run calls it.
+#
+# Distributed under the Boost Software License, Version 1.0.
+# (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+#
+
+import argparse
+import concurrent.futures
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+import checks
+import clients
+import edit as edits
+import programs as table
+from programs import AFTER, BEFORE
+
+
+def run_check(program, side, check):
+    """None if it holds, else what does not."""
+    folder = program.work / side / "run" / check.__name__
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for data in program.edit.field("data", "").split():
+        shutil.copy(program.work / side / data, folder)
+    kind = socket.SOCK_DGRAM if program.edit.field("socket", "tcp") == "udp" else \
+        socket.SOCK_STREAM
+    ready = program.edit.field("ready", "listens") == "listens"
+    server = clients.Server(
+        program.binary(side), program.edit.field("arguments", "").split(), folder, kind, ready)
+    server.program = program
+    try:
+        with server:
+            check(server)
+            if not server.alive() and not server.stopped:
+                return f"it has ended, with {server.process.returncode}: {server.said()}"
+    except clients.Failed as e:
+        return f"{e}; the program says: {server.said().strip() or 'nothing'}"
+    return None
+
+
+def verdicts(program):
+    """(passed, line) for each check of a program."""
+    name = program.name
+    keeps, gains = checks.KEEPS.get(name, []), checks.GAINS.get(name, [])
+    if not keeps:
+        yield False, f"{name}: has no checks"
+    for check in keeps:
+        for side in BEFORE, AFTER:
+            what = f"{name}, {side}: {check.__name__.replace('_', ' ')}"
+            reason = run_check(program, side, check)
+            yield reason is None, what if reason is None else f"{what}: {reason}"
+    for check in gains:
+        text = check.__name__.replace("_", " ")
+        reason = run_check(program, AFTER, check)
+        yield reason is None, f"{name}, after: {text}" + (f": {reason}" if reason else "")
+        reason = run_check(program, BEFORE, check)
+        yield reason is not None, f"{name}, before: not yet: {text}"
+
+
+def build(programs, options):
+    table.ninja_file(programs, options.repo, options.build, options.work, options.launcher)
+    return subprocess.run(
+        ["ninja", "-k", "0", "-j", str(options.jobs), "-C", str(options.work),
+         "-f", "build.ninja", "--quiet"]).returncode == 0
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repo", type=pathlib.Path, required=True)
+    parser.add_argument("--build", type=pathlib.Path, required=True)
+    parser.add_argument("--work", type=pathlib.Path, required=True)
+    parser.add_argument("--source", action="append", default=[], metavar="PACKAGE=FOLDER")
+    parser.add_argument("--launcher", default="")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--diffs", action="store_true")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    sources = {p: pathlib.Path(f) for p, f in (s.split("=", 1) for s in options.source)}
+
+    try:
+        programs = table.load(
+            options.repo / "test/migrate/edits", options.names, sources, options.work)
+        for program in programs:
+            program.prepare()
+            table.put(options.work / "diff" / f"{program.name}.diff",
+                      "\n".join(program.diff) + "\n")
+    except edits.EditError as e:
+        print(f"migrate: {e}")
+        print("0 passed, 1 failed")
+        return 1
+    if options.diffs:
+        return 0
+
+    passed = failed = 0
+    start = time.monotonic()
+    built = build(programs, options)
+    print(f"--- built in {time.monotonic() - start:.0f} s")
+    start = time.monotonic()
+    for program in programs:
+        print(f"--- {program.name}: {program.title}; "
+              f"{program.removed} lines went, {program.added} came")
+        if options.names:
+            print("\n".join(program.diff))
+    runnable = [p for p in programs if p.binary(BEFORE).exists() and p.binary(AFTER).exists()]
+    for program in programs:
+        if program not in runnable:
+            built = False
+            print(f"FAIL  {program.name}: is not built")
+            failed += 1
+    # They wait more than they compute.
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for results in pool.map(lambda p: list(verdicts(p)), runnable):
+            for good, line in results:
+                print("ok   " if good else "FAIL ", line, flush=True)
+                passed, failed = passed + good, failed + (not good)
+    print(f"--- driven in {time.monotonic() - start:.0f} s")
+    if not built and not failed:
+        failed = 1
+    print(f"{passed} passed, {failed} failed")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
