@@ -34,10 +34,11 @@ def expect(condition, what):
 def until(condition, what, patience=PATIENCE):
     """Waits for what another process does."""
     end = time.monotonic() + patience
-    while not condition():
+    while not (result := condition()):
         if time.monotonic() > end:
             raise Failed(f"waited for {what}")
         time.sleep(0.01)
+    return result
 
 
 def free_port(kind=socket.SOCK_STREAM):
@@ -49,23 +50,26 @@ def free_port(kind=socket.SOCK_STREAM):
 class Server:
     """A program that runs, until the block is left."""
 
-    def __init__(self, binary, arguments, folder, kind=socket.SOCK_STREAM, ready=True):
-        self.binary, self.arguments, self.folder = binary, arguments, folder
-        self.kind, self.ready = kind, ready
+    def __init__(self, program, side, folder):
+        self.program, self.folder = program, folder
+        self.binary = program.binary(side)
+        self.datagrams = program.edit.field("socket", "tcp") == "udp"
+        self.listens = program.edit.field("ready", "listens") == "listens"
+        # How long to wait for what comes soon: where it is not to come, not for long.
+        self.soon = PATIENCE if side == "after" else SILENCE
         self.log = folder / "log"
         self.stopped = False
 
     def __enter__(self):
-        self.port = free_port(self.kind)
+        self.port = free_port(socket.SOCK_DGRAM if self.datagrams else socket.SOCK_STREAM)
         self.root = self.folder / "root"
         self.root.mkdir(parents=True, exist_ok=True)
-        command = [str(self.binary)] + [
-            a.replace("{port}", str(self.port)).replace("{root}", str(self.root))
-            for a in self.arguments]
+        command = [str(self.binary)] + self.filled("arguments")
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder)
-        if self.ready and self.kind == socket.SOCK_STREAM:
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
+                env=os.environ | self.environment())
+        if self.listens and not self.datagrams:
             until(self._listens, f"{self.binary} to listen; it says: {self.said()}")
         return self
 
@@ -73,6 +77,13 @@ class Server:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+    def filled(self, field):
+        return [word.replace("{port}", str(self.port)).replace("{root}", str(self.root))
+                for word in self.program.edit.field(field, "").split()]
+
+    def environment(self):
+        return dict(word.split("=", 1) for word in self.filled("environment"))
 
     def _listens(self):
         expect(self.alive(), f"it has ended: {self.said()}")
@@ -102,8 +113,39 @@ class Server:
         except subprocess.TimeoutExpired:
             raise Failed("it does not end") from None
 
+    def client(self, *arguments):
+        """The program's own."""
+        return Client(str(self.program.client()), *arguments)
+
     def connect(self, receive_buffer=None):
         return Connection(self.port, receive_buffer)
+
+
+class Client:
+    """A program that talks to the server, told what to say."""
+
+    def __init__(self, *command):
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self.heard = ""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+    def say(self, line):
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def hears(self, text):
+        def heard():
+            self.heard += (self.process.stdout.read() or b"").decode()
+            return text in self.heard
+        until(heard, f"a client to hear {text!r}; it has heard {self.heard!r}")
 
 
 class Connection:
@@ -134,6 +176,18 @@ class Connection:
             self.socket.sendall(data)
         except OSError as e:
             raise Failed(f"send: {e}") from None
+
+    def is_read(self):
+        """The server has taken from the kernel all that has been sent."""
+        here, there = (f":{s[1]:04X}" for s in (self.socket.getsockname(),
+                                                self.socket.getpeername()))
+        for table in "/proc/net/tcp", "/proc/net/tcp6":
+            with open(table) as f:
+                for line in f:
+                    fields = line.split()
+                    if fields[1].endswith(there) and fields[2].endswith(here):
+                        return fields[4].endswith(":00000000")
+        return False
 
     def end(self):
         self.socket.shutdown(socket.SHUT_WR)

@@ -11,7 +11,6 @@ import argparse
 import concurrent.futures
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,10 @@ import programs as table
 from programs import AFTER, BEFORE
 
 
+# What the documentation says of all programs, as they are in that Boost.
+TABLE, TABLE_BOOST = "doc/migrations.csv", "1_81"
+
+
 def run_check(program, side, check):
     """None if it holds, else what does not."""
     folder = program.work / side / "run" / check.__name__
@@ -30,18 +33,13 @@ def run_check(program, side, check):
     folder.mkdir(parents=True)
     for data in program.edit.field("data", "").split():
         shutil.copy(program.work / side / data, folder)
-    kind = socket.SOCK_DGRAM if program.edit.field("socket", "tcp") == "udp" else \
-        socket.SOCK_STREAM
-    ready = program.edit.field("ready", "listens") == "listens"
-    server = clients.Server(
-        program.binary(side), program.edit.field("arguments", "").split(), folder, kind, ready)
-    server.program = program
+    server = clients.Server(program, side, folder)
     try:
         with server:
             check(server)
             if not server.alive() and not server.stopped:
                 return f"it has ended, with {server.process.returncode}: {server.said()}"
-    except clients.Failed as e:
+    except (clients.Failed, subprocess.TimeoutExpired) as e:
         return f"{e}; the program says: {server.said().strip() or 'nothing'}"
     return None
 
@@ -80,7 +78,9 @@ def main():
     parser.add_argument("--source", action="append", default=[], metavar="PACKAGE=FOLDER")
     parser.add_argument("--launcher", default="")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--boost", required=True)
     parser.add_argument("--diffs", action="store_true")
+    parser.add_argument("--table", action="store_true")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     sources = {p: pathlib.Path(f) for p, f in (s.split("=", 1) for s in options.source)}
@@ -96,10 +96,20 @@ def main():
         print(f"migrate: {e}")
         print("0 passed, 1 failed")
         return 1
-    if options.diffs:
+    everything = not options.names
+    if everything:
+        table.put(options.work / "diff" / "all.adoc", table.chapter(programs))
+    if options.table:
+        table.put(options.repo / TABLE, table.table(programs))
+    if options.table or options.diffs:
         return 0
 
     passed = failed = 0
+    if everything and options.boost == TABLE_BOOST:
+        current = (options.repo / TABLE).read_text() == table.table(programs)
+        print(f"{'ok   ' if current else 'FAIL '} {TABLE} says what is changed"
+              f"{'' if current else ': test/migrate/run --table makes it'}")
+        passed, failed = int(current), int(not current)
     start = time.monotonic()
     built = build(programs, options)
     print(f"--- built in {time.monotonic() - start:.0f} s")

@@ -22,10 +22,13 @@
 #   delete, delete whole, ...     the same, with nothing in its place
 #   each TEXT => TEXT             in the whole file; nothing else moves on for it
 #   again                         looks from the file's top once more
+#   remove                        the file
+#   file                          a new file: the lines are all of it
 #   given OPERATION               what the test needs and the migration does not: a
-#                                 port, a shorter time. Not part of what is shown
+#                                 port, a shorter time. Applied last, before and
+#                                 after, and not part of what is shown
 #
-# An operation's own lines follow it, each behind a `|`. A new file is all lines.
+# An operation's own lines follow it, each behind a `|`. Without any it only moves on.
 #
 # Distributed under the Boost Software License, Version 1.0.
 # (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
@@ -72,7 +75,7 @@ class Edit:
             else:
                 given = line.startswith("given ")
                 verb, _, text = line.removeprefix("given ").partition(" ")
-                operations.append(Operation(verb, text.strip(), given, where))
+                operations.append(Operation(verb, text, given, where))
 
     def field(self, name, default=None):
         value = self.fields.get(name, default)
@@ -81,11 +84,13 @@ class Edit:
         return value
 
     def apply(self, name, text, given):
-        """The file with the operations applied: the given ones, or the others."""
+        """The file with the operations applied: the given ones, or the others. None: it is gone."""
         lines = text.splitlines()
         at = 0
         for operation in self.changes.get(name, []):
-            if operation.given == given or operation.verb == "again":
+            if operation.verb == "remove" and not given:
+                return None
+            if operation.given == given:
                 lines, at = perform(operation, lines, at)
         return "".join(line + "\n" for line in lines)
 
@@ -122,8 +127,11 @@ def perform(operation, lines, at):
     verb, text, where = operation.verb, operation.text, operation.where
     if verb == "again":
         return lines, 0
+    if verb == "file":
+        return operation.lines, 0
     if verb == "each":
-        old, arrow, new = text.partition(" => ")
+        old, arrow, new = text.partition(" =>")
+        new = new.removeprefix(" ")
         if not arrow or not any(old in line for line in lines):
             raise EditError(f"{where}: nothing to replace")
         return [line.replace(old, new) for line in lines], at
@@ -145,17 +153,24 @@ def perform(operation, lines, at):
     if verb == "delete" and begin and lines[begin - 1].strip() in ("", "{", "private:") \
             and end + 1 < len(lines) and not lines[end + 1].strip():
         end += 1  # one of the two empty lines around it
+    elif verb == "delete" and begin and not lines[begin - 1].strip() \
+            and end + 1 < len(lines) and lines[end + 1].strip().startswith("}"):
+        begin -= 1
     return (lines[:begin] + operation.lines + lines[end + 1:],
             begin + len(operation.lines))
 
 
 def difference(name, before, after):
+    if after is None:
+        return [f"--- {name}", "+++ /dev/null"] + [
+            "-" + code_of(line) for line in before.splitlines() if code_of(line).strip()]
     return list(difflib.unified_diff(
         before.splitlines(), after.splitlines(), name, name, n=1, lineterm=""))
 
 
 def touched(diff):
-    """How many lines went, and how many came."""
-    body = [line for line in diff if not line.startswith(("---", "+++"))]
+    """How many lines of code went, and how many came: no comments, no empty ones."""
+    body = [line for line in diff if not line.startswith(("---", "+++"))
+            and code_of(line[1:]).strip()]
     return (sum(line.startswith("-") for line in body),
             sum(line.startswith("+") for line in body))

@@ -50,31 +50,38 @@ class Program:
         names = {}
         for file in self.files():
             names[file.name] = file
-        for name in names.keys() | self.edit.changes.keys():
-            if name not in names or name in self.edit.changes:
-                text = names[name].read_text() if name in names else ""
-                text = self.edit.apply(name, text, given=True)
-                after = self.edit.apply(name, text, given=False)
-                if name in names:
-                    put(self.work / BEFORE / name, text)
-                put(self.work / AFTER / name, after)
-                if "spindle::" in after and "#include <spindle" not in after:
-                    raise edits.EditError(f"{self.name}: {name} includes nothing of Spindle's")
-            else:
+        for name in sorted(names.keys() | self.edit.changes.keys()):
+            if name in names and name not in self.edit.changes:
                 for side in BEFORE, AFTER:
                     (self.work / side).mkdir(parents=True, exist_ok=True)
                     copy(names[name], self.work / side / name)
-        for name in self.edit.changes:
-            before = self.work / BEFORE / name
-            diff = edits.difference(
-                name, before.read_text() if before.exists() else "",
-                (self.work / AFTER / name).read_text())
+                continue
+            text = names[name].read_text() if name in names else ""
+            after = self.edit.apply(name, text, given=False)
+            if name in names:
+                put(self.work / BEFORE / name, self.edit.apply(name, text, given=True))
+            if after is None:
+                (self.work / AFTER / name).unlink(missing_ok=True)
+            else:
+                put(self.work / AFTER / name, self.edit.apply(name, after, given=True))
+            diff = edits.difference(name, text, after)
             removed, added = edits.touched(diff)
             self.removed += removed
             self.added += added
             self.diff += diff
         if not self.diff:
             raise edits.EditError(f"{self.name}: nothing is changed")
+        self._check_includes()
+
+    def _check_includes(self):
+        """The precompiled header would hide that one is missing."""
+        texts = {name: (self.work / AFTER / name).read_text()
+                 for name in self.edit.changes if (self.work / AFTER / name).exists()}
+        have = {name for name, text in texts.items() if "#include <spindle" in text}
+        for name, text in texts.items():
+            if "spindle::" in text and name not in have \
+                    and not any(f'#include "{h}"' in text for h in have):
+                raise edits.EditError(f"{self.name}: {name} includes nothing of Spindle's")
 
     def binary(self, side):
         return self.work / side / "program"
@@ -137,6 +144,26 @@ def put(path, text):
 def copy(source, target):
     if not target.exists() or target.read_bytes() != source.read_bytes():
         shutil.copyfile(source, target)
+
+
+def table(programs):
+    """For the documentation, as CSV."""
+    def quoted(text):
+        return '"' + text.replace('"', '""') + '"'
+
+    lines = ["program,lines that went,lines that came,what it has gained"]
+    lines += [f"{quoted(p.title)},{p.removed},{p.added},{quoted(p.gain)}" for p in programs]
+    return "\n".join(lines) + "\n"
+
+
+def chapter(programs):
+    """For the documentation: a section for each program."""
+    lines = []
+    for p in programs:
+        lines += [f"[#{p.name}]", f"=== {p.title}", "", f"{p.gain}.", "",
+                  f"{p.removed} lines of code went, {p.added} came.", "",
+                  "[source,diff]", "----", *p.diff, "----", ""]
+    return "\n".join(lines)
 
 
 def load(folder, names, sources, work):
