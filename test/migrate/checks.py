@@ -64,11 +64,19 @@ def hangs_up_when_the_client_does(server):
         expect(c.all() == b"", "more than the echo")
 
 
-@gains("asio_echo_blocking")
+@gains("asio_echo_blocking", "beast_http_sync", "beast_websocket_sync")
 def takes_no_thread_for_a_connection(server):
+    put_files(server)
     with contextlib.ExitStack() as stack:
         for _ in range(50):
-            answers(stack.enter_context(server.connect()), b"hello", b"hello")
+            if server.program.name == "beast_websocket_sync":
+                stack.enter_context(WebSocket(server.port)).echoes(b"hello")
+            elif server.program.name == "beast_http_sync":
+                c = stack.enter_context(server.connect())
+                c.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                until(lambda: c.line() == b"\r\n", "the end of the head")
+            else:
+                answers(stack.enter_context(server.connect()), b"hello", b"hello")
         expect(server.threads() < 10, f"{server.threads()} threads for 50 connections")
 
 
@@ -104,7 +112,7 @@ def answers_datagrams(server):
 
 # Of Asio's and of Beast's. A slow file has no length, so Beast's sends nothing of it.
 ASIO = ["asio_http_server", "asio_http_server2", "asio_http_server3", "asio_http_server4"]
-BEAST = ["beast_http_async", "beast_advanced"]
+BEAST = ["beast_http_async", "beast_advanced", "beast_http_sync"]
 HTTP = ASIO + BEAST
 
 
@@ -140,7 +148,8 @@ def ends_by_a_signal(server):
         c.send(b"GET ")
         expect(http_get(server.port, "/")[0] == 200, "another client")
         how = server.stop()
-        expect(how == (-signal.SIGTERM if server.program.name == "beast_http_async" else 0),
+        untold = server.program.name.startswith("beast_http")  # they do not ask for it
+        expect(how == (-signal.SIGTERM if untold else 0),
                f"it ended with {how}")
 
 
@@ -172,7 +181,8 @@ def write_to_fifo(path, data):
     os.close(fd)
 
 
-@gains(*HTTP)
+@keeps("beast_http_sync")
+@gains(*ASIO, "beast_http_async", "beast_advanced")
 def serves_others_while_files_are_slow(server):
     put_files(server)
     # As many as the server has threads to read files with, were they not in fibers.
@@ -199,7 +209,7 @@ def serves_others_while_files_are_slow(server):
 # --- WebSocket ------------------------------------------------------------------------
 
 
-@keeps("beast_advanced")
+@keeps("beast_advanced", "beast_websocket_sync")
 def echoes_messages(server):
     with WebSocket(server.port) as idle, WebSocket(server.port) as w:
         for size in 0, 1, 125, 126, 70000:
@@ -260,7 +270,7 @@ def passes_lines_on(server):
 
 @gains("asio_chat")
 def lets_go_who_does_not_read(server):
-    many, text = 30000, chat_message(b"." * 512)
+    many, text = 20000, chat_message(b"." * 512)
     with server.connect(receive_buffer=4096) as slow, server.connect() as loud:
         slow.send(chat_message(b"here I am"))
         expect(loud.exactly(13) == chat_message(b"here I am"), "what slow said")

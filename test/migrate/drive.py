@@ -134,6 +134,7 @@ def main():
     print(f"--- driven in {time.monotonic() - start:.0f} s")
     if not built and not failed:
         failed = 1
+    print(f"migrate: {passed} checks passed, {failed} failed")
     print(f"{passed} passed, {failed} failed")
     return failed != 0
 
