@@ -9,6 +9,7 @@
 #
 
 import pathlib
+import re
 import shutil
 
 import edit as edits
@@ -90,6 +91,15 @@ class Program:
         """Another program of the same folder, not changed, that talks to it."""
         return self.work / "client"
 
+    def _differs(self, name, seen=()):
+        """Whether the file is another one afterwards, or includes one that is."""
+        before, after = self.work / BEFORE / name, self.work / AFTER / name
+        if name in self.edit.changes or not before.exists():
+            return True
+        included = re.findall(r'^ *# *include "(.*)"', after.read_text(), re.M)
+        return any(self._differs(i, {*seen, name}) for i in included
+                   if i not in seen and (self.work / AFTER / i).exists())
+
     def rules(self):
         """Ninja's statements for both."""
         clients = self.edit.field("client", "").split()
@@ -98,6 +108,9 @@ class Program:
             objects = []
             for source in sorted(folder.glob("*.cpp")):
                 if source.name in clients:
+                    continue
+                if side == AFTER and not self._differs(source.name):
+                    objects.append((self.work / BEFORE / source.name).with_suffix(".o"))
                     continue
                 fields = self.edit.fields
                 standard = fields.get(f"standard {source.name}", fields.get("standard", "20"))
