@@ -8,8 +8,10 @@
 #
 
 import base64
+import contextlib
 import hashlib
 import os
+import pty
 import signal
 import socket
 import struct
@@ -51,7 +53,7 @@ class Server:
     """A program that runs, until the block is left."""
 
     def __init__(self, program, side, folder):
-        self.program, self.folder = program, folder
+        self.program, self.side, self.folder = program, side, folder
         self.binary = program.binary(side)
         self.datagrams = program.edit.field("socket", "tcp") == "udp"
         self.listens = program.edit.field("ready", "listens") == "listens"
@@ -99,7 +101,7 @@ class Server:
         return self.process.poll() is None
 
     def said(self):
-        return self.log.read_text(errors="replace")[-2000:]
+        return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
 
     def threads(self):
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
@@ -125,9 +127,12 @@ class Client:
     """A program that talks to the server, told what to say."""
 
     def __init__(self, *command):
+        # A terminal: what is written to a pipe would come when the program ends.
+        self.terminal, other = pty.openpty()
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        os.set_blocking(self.process.stdout.fileno(), False)
+            command, stdin=subprocess.PIPE, stdout=other, stderr=other)
+        os.close(other)
+        os.set_blocking(self.terminal, False)
         self.heard = ""
 
     def __enter__(self):
@@ -136,6 +141,7 @@ class Client:
     def __exit__(self, *_):
         self.process.kill()
         self.process.communicate()
+        os.close(self.terminal)
 
     def say(self, line):
         self.process.stdin.write(line.encode() + b"\n")
@@ -143,7 +149,8 @@ class Client:
 
     def hears(self, text):
         def heard():
-            self.heard += (self.process.stdout.read() or b"").decode()
+            with contextlib.suppress(BlockingIOError):
+                self.heard += os.read(self.terminal, 65536).decode()
             return text in self.heard
         until(heard, f"a client to hear {text!r}; it has heard {self.heard!r}")
 
@@ -208,13 +215,13 @@ class Connection:
             raise Failed(f"receive: {e}") from None
 
     def exactly(self, n, patience=PATIENCE):
-        data = b""
+        data = bytearray()
         while len(data) < n:
             more = self.some(patience)
-            expect(more, f"the end, after {data!r}")
+            expect(more, f"the end, after {len(data)} bytes: {bytes(data[-100:])!r}")
             data += more
-        self.rest = data[n:] + self.rest
-        return data[:n]
+        self.rest = bytes(data[n:]) + self.rest
+        return bytes(data[:n])
 
     def line(self, patience=PATIENCE):
         data = b""
@@ -223,10 +230,10 @@ class Connection:
         return data
 
     def all(self, patience=PATIENCE):
-        data = b""
+        data = bytearray()
         while more := self.some(patience):
             data += more
-        return data
+        return bytes(data)
 
     def ends(self, patience=PATIENCE):
         """Reads on until the other side has closed."""

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+import traceback
 
 import checks
 import clients
@@ -26,22 +27,33 @@ from programs import AFTER, BEFORE
 TABLE, TABLE_BOOST = "doc/migrations.csv", "1_81"
 
 
+HOLDS, FAILS, BROKEN = "holds", "fails", "broken"
+
+
 def run_check(program, side, check):
-    """None if it holds, else what does not."""
+    """Which of these, and why. BROKEN: the program has ended, or the check is at fault."""
     folder = program.work / side / "run" / check.__name__
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for data in program.edit.field("data", "").split():
         shutil.copy(program.work / side / data, folder)
     server = clients.Server(program, side, folder)
+    verdict, why = HOLDS, ""
     try:
         with server:
-            check(server)
+            try:
+                check(server)
+            except clients.Failed as e:
+                verdict, why = FAILS, str(e)
             if not server.alive() and not server.stopped:
-                return f"it has ended, with {server.process.returncode}: {server.said()}"
-    except (clients.Failed, subprocess.TimeoutExpired) as e:
-        return f"{e}; the program says: {server.said().strip() or 'nothing'}"
-    return None
+                verdict, why = BROKEN, f"it has ended, with {server.process.returncode}; {why}"
+    except clients.Failed as e:
+        verdict, why = BROKEN, str(e)
+    except Exception:  # it is to be seen beside the others
+        verdict, why = BROKEN, traceback.format_exc()
+    if verdict != HOLDS:
+        why += f"; the program says: {server.said().strip() or 'nothing'}"
+    return verdict, why
 
 
 def verdicts(program):
@@ -50,17 +62,13 @@ def verdicts(program):
     keeps, gains = checks.KEEPS.get(name, []), checks.GAINS.get(name, [])
     if not keeps:
         yield False, f"{name}: has no checks"
-    for check in keeps:
-        for side in BEFORE, AFTER:
-            what = f"{name}, {side}: {check.__name__.replace('_', ' ')}"
-            reason = run_check(program, side, check)
-            yield reason is None, what if reason is None else f"{what}: {reason}"
-    for check in gains:
-        text = check.__name__.replace("_", " ")
-        reason = run_check(program, AFTER, check)
-        yield reason is None, f"{name}, after: {text}" + (f": {reason}" if reason else "")
-        reason = run_check(program, BEFORE, check)
-        yield reason is not None, f"{name}, before: not yet: {text}"
+    for check, sides in [(c, (BEFORE, AFTER)) for c in keeps] + [(c, (AFTER, BEFORE)) for c in gains]:
+        for side in sides:
+            verdict, why = run_check(program, side, check)
+            wanted = FAILS if check in gains and side == BEFORE else HOLDS
+            what = f"{name}, {side}: {'' if wanted == HOLDS else 'not yet: '}" \
+                   f"{check.__name__.replace('_', ' ')}"
+            yield verdict == wanted, what if verdict == wanted else f"{what}: {verdict}; {why}"
 
 
 def build(programs, options):

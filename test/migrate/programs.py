@@ -159,20 +159,26 @@ def copy(source, target):
         shutil.copyfile(source, target)
 
 
+def by_size(programs):
+    """What changes least comes first."""
+    return sorted(programs, key=lambda p: (p.removed + p.added, p.name))
+
+
 def table(programs):
     """For the documentation, as CSV."""
     def quoted(text):
         return '"' + text.replace('"', '""') + '"'
 
     lines = ["program,lines that went,lines that came,what it has gained"]
-    lines += [f"{quoted(p.title)},{p.removed},{p.added},{quoted(p.gain)}" for p in programs]
+    lines += [f"{quoted(p.title)},{p.removed},{p.added},{quoted(p.gain)}"
+              for p in by_size(programs)]
     return "\n".join(lines) + "\n"
 
 
 def chapter(programs):
     """For the documentation: a section for each program."""
     lines = []
-    for p in programs:
+    for p in by_size(programs):
         lines += [f"[#{p.name}]", f"=== {p.title}", "", f"{p.gain}.", "",
                   f"{p.removed} lines of code went, {p.added} came.", "",
                   "[source,diff]", "----", *p.diff, "----", ""]
