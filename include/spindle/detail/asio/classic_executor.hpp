@@ -22,6 +22,7 @@
 #include <boost/asio/is_executor.hpp>
 
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 namespace spindle::detail {
