@@ -27,11 +27,11 @@ from programs import AFTER, BEFORE
 TABLE, TABLE_BOOST = "doc/migrations.csv", "1_81"
 
 
-HOLDS, FAILS, BROKEN = "holds", "fails", "broken"
+HOLDS, FAILS, ENDED, BROKEN = "holds", "fails", "has ended", "is broken"
 
 
 def run_check(program, side, check):
-    """Which of these, and why. BROKEN: the program has ended, or the check is at fault."""
+    """Which of these, and why. ENDED: the program. BROKEN: the check is at fault."""
     folder = program.work / side / "run" / check.__name__
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -43,12 +43,12 @@ def run_check(program, side, check):
         with server:
             try:
                 check(server)
-            except clients.Failed as e:
-                verdict, why = FAILS, str(e)
+            except (clients.Failed, OSError, subprocess.TimeoutExpired) as e:
+                verdict, why = FAILS, repr(e)
             if not server.alive() and not server.stopped:
-                verdict, why = BROKEN, f"it has ended, with {server.process.returncode}; {why}"
+                verdict, why = ENDED, f"exit code {server.process.returncode}; {why}"
     except clients.Failed as e:
-        verdict, why = BROKEN, str(e)
+        verdict, why = ENDED, str(e)
     except Exception:  # it is to be seen beside the others
         verdict, why = BROKEN, traceback.format_exc()
     if verdict != HOLDS:
@@ -62,13 +62,14 @@ def verdicts(program):
     keeps, gains = checks.KEEPS.get(name, []), checks.GAINS.get(name, [])
     if not keeps:
         yield False, f"{name}: has no checks"
-    for check, sides in [(c, (BEFORE, AFTER)) for c in keeps] + [(c, (AFTER, BEFORE)) for c in gains]:
-        for side in sides:
-            verdict, why = run_check(program, side, check)
-            wanted = FAILS if check in gains and side == BEFORE else HOLDS
-            what = f"{name}, {side}: {'' if wanted == HOLDS else 'not yet: '}" \
-                   f"{check.__name__.replace('_', ' ')}"
-            yield verdict == wanted, what if verdict == wanted else f"{what}: {verdict}; {why}"
+    wanted_of = [(c, side, HOLDS) for c in keeps for side in (BEFORE, AFTER)]
+    wanted_of += [(c, AFTER, HOLDS) for c in checks.NOW.get(name, [])]
+    wanted_of += [(c, s, w) for c in gains for s, w in ((AFTER, HOLDS), (BEFORE, FAILS))]
+    for check, side, wanted in wanted_of:
+        verdict, why = run_check(program, side, check)
+        what = f"{name}, {side}: {'' if wanted == HOLDS else 'not yet: '}" \
+               f"{check.__name__.replace('_', ' ')}"
+        yield verdict == wanted, what if verdict == wanted else f"{what}: {verdict}; {why}"
 
 
 def build(programs, options):
