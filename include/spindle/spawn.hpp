@@ -10,6 +10,7 @@
 #define SPINDLE_SPAWN_HPP
 
 #include <spindle/config.hpp>
+#include <spindle/detail/asio/classic_executor.hpp>
 #include <spindle/detail/asio/spawn_fiber.hpp>
 #include <spindle/detail/asio/spawn_stop.hpp>
 #include <spindle/fiber.hpp>
@@ -207,9 +208,9 @@ concept spawned_function = fiber_function<std::decay_t<T>>;
 /**
  * On an io_context's executor, with whatever properties, and also inside an
  * `any_io_executor`, the fiber is *free*: any thread that runs the io_context
- * may run it, and no other. On every other executor (a strand, a thread_pool's)
- * it is *bound*: each of its slices runs inside that executor, so a strand
- * serialises it with the callbacks around it.
+ * may run it, and no other. On every other executor (a strand, also one of
+ * `io_context::strand`, a thread_pool's) it is *bound*: each of its slices runs
+ * inside that executor, so a strand serialises it with the callbacks around it.
  *
  * @par Example
  * @code
@@ -249,8 +250,9 @@ template <detail::asio_executor Executor, detail::spawned_function Function, cla
 SPINDLE_CALLED_FROM_HERE auto spawn(
     Executor const& ex, spawn_options options, Function&& fn, Token&& token)
 {
+    auto const& modern = detail::as_modern(ex);
     return detail::spawn_at(
-        ex, detail::place_of(ex), std::move(options), std::forward<Function>(fn),
+        modern, detail::place_of(modern), std::move(options), std::forward<Function>(fn),
         std::forward<Token>(token), detail::call_site());
 }
 
@@ -258,9 +260,10 @@ SPINDLE_CALLED_FROM_HERE auto spawn(
 template <detail::asio_executor Executor, detail::spawned_function Function, class Token>
 SPINDLE_CALLED_FROM_HERE auto spawn(Executor const& ex, Function&& fn, Token&& token)
 {
+    auto const& modern = detail::as_modern(ex);
     return detail::spawn_at(
-        ex, detail::place_of(ex), {}, std::forward<Function>(fn), std::forward<Token>(token),
-        detail::call_site());
+        modern, detail::place_of(modern), {}, std::forward<Function>(fn),
+        std::forward<Token>(token), detail::call_site());
 }
 
 /// Starts `fn` in a fiber on an io_context, a thread_pool, ...

@@ -17,6 +17,7 @@
 #include <support/asio_fixture.hpp>
 
 #include <boost/asio/detached.hpp>
+#include <boost/asio/executor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -110,6 +111,59 @@ BOOST_AUTO_TEST_CASE(a_strand_serialises_fibers_and_callbacks)
         }
         check_nothing_left();
     }
+}
+
+// What older programs have: Asio's first kind of strand, and of polymorphic executor.
+BOOST_AUTO_TEST_CASE(a_classic_strand_serialises_fibers_and_callbacks)
+{
+    for (unsigned const threads : {1u, 4u}) {
+        {
+            asio::io_context ioc;
+            serialises(asio::io_context::strand(ioc), ioc, threads);
+        }
+        check_nothing_left();
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_fiber_on_a_classic_strand_is_outstanding_work_and_hands_its_result_over)
+{
+    {
+        asio::io_context ioc;
+        asio::io_context::strand strand(ioc);
+        int result = 0;
+        spindle::spawn(
+            strand, {.name = "classic"},
+            [&] {
+                BOOST_TEST(strand.running_in_this_thread());
+                this_fiber::sleep_for(20ms); // nothing else keeps run() from returning
+                return 42;
+            },
+            [&](std::exception_ptr, int r) {
+                BOOST_TEST(strand.running_in_this_thread());
+                result = r;
+            });
+        ioc.run();
+        BOOST_TEST(result == 42);
+    }
+    check_nothing_left();
+}
+
+BOOST_AUTO_TEST_CASE(a_classic_polymorphic_executor_runs_fibers)
+{
+    {
+        asio::io_context ioc;
+        bool done = false;
+        spindle::spawn(
+            asio::executor(ioc.get_executor()),
+            [&] {
+                this_fiber::sleep_for(1ms);
+                done = true;
+            },
+            asio::detached);
+        ioc.run();
+        BOOST_TEST(done);
+    }
+    check_nothing_left();
 }
 
 BOOST_AUTO_TEST_CASE(a_thread_pool_runs_fibers)
