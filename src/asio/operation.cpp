@@ -12,13 +12,6 @@
 
 namespace spindle::detail {
 
-namespace {
-
-// Operations that completed at once, in a row, before the others get a turn.
-constexpr std::uint8_t immediate_budget = 128;
-
-} // namespace
-
 operation_frame::operation_frame()
     : stop_hook{[](stop_hook& h) noexcept { static_cast<operation_frame&>(h).io_.emit(); }},
       io_(fiber_io::of(fiber_that_may_park()))
@@ -41,9 +34,23 @@ void operation_frame::end() noexcept
     unhook_wait(g, *this);
     if (parked) {
         g.budget = 0;
-    } else if (++g.budget == immediate_budget) {
-        g.budget = 0;
-        yield(g);
+    } else {
+        completed_at_once(g);
+    }
+}
+
+namespace {
+
+// Operations that completed at once, in a row, before the others get a turn.
+constexpr std::uint8_t immediate_budget = 128;
+
+} // namespace
+
+void completed_at_once(fiber_record& self) noexcept
+{
+    if (++self.budget == immediate_budget) {
+        self.budget = 0;
+        yield(self);
     }
 }
 

@@ -8,6 +8,7 @@
 
 #include <spindle/detail/asio/spawn_fiber.hpp>
 
+#include <spindle/detail/asio/executor_task.hpp>
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/error.hpp>
 
@@ -41,5 +42,7 @@ void unhandled_here() noexcept
     auto& g = *current_fiber();
     asio_core_of(g)->unhandled(g);
 }
+
+bool too_late_to_begin() noexcept { return asio_core_of(*current_fiber())->closing(); }
 
 } // namespace spindle::detail

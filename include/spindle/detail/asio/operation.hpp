@@ -71,6 +71,10 @@ private:
     arena memory_;
 };
 
+// The fiber, after an operation that was over at once: many in a row, and others get
+// a turn.
+SPINDLE_DECL void completed_at_once(fiber_record& self) noexcept;
+
 // Initiations touch Asio's and libc's thread-locals; compilers keep a
 // thread-local's address for the length of a function. So an initiation is a
 // call of its own, and nothing in it parks.

@@ -91,17 +91,40 @@ boost::asio::io_context* context_below(Executor const& ex) noexcept
         return nullptr;
 }
 
+// What runs the fibers of an executor. One that is made of another, and says so by
+// executor_below(), has that one's.
+template <class Executor>
+asio_core& core_for(Executor const& ex)
+{
+    if constexpr (requires { executor_below(ex); }) {
+        return core_for(executor_below(ex));
+    } else {
+        if (auto* const io = free_context(ex))
+            return boost::asio::use_service<context_service>(*io).core_for(*io);
+        boost::asio::execution_context& context
+            = boost::asio::query(ex, boost::asio::execution::context);
+        auto& service = boost::asio::use_service<context_service>(context);
+        auto* const io = context_below(ex);
+        return io ? service.core_for(*io) : service.core();
+    }
+}
+
+// `core` is core_for(ex).
+template <class Executor>
+place place_in(asio_core& core, Executor const& ex)
+{
+    if constexpr (requires { executor_below(ex); })
+        return place_in(core, executor_below(ex));
+    else if (free_context(ex))
+        return {&core, nullptr};
+    else
+        return {&core, std::make_unique<bound_executor>(ex)};
+}
+
 template <class Executor>
 place place_of(Executor const& ex)
 {
-    if (auto* const io = free_context(ex))
-        return {&boost::asio::use_service<context_service>(*io).core_for(*io), nullptr};
-    boost::asio::execution_context& context
-        = boost::asio::query(ex, boost::asio::execution::context);
-    auto& service = boost::asio::use_service<context_service>(context);
-    auto* const io = context_below(ex);
-    return {
-        io ? &service.core_for(*io) : &service.core(), std::make_unique<bound_executor>(ex)};
+    return place_in(core_for(ex), ex);
 }
 
 // For `go`, spawn(fn) and the like: beside the running fiber, or on the
