@@ -108,6 +108,8 @@ try {
 
 } // namespace
 
+constinit atomic<unsigned> asio_core::unusual_{0};
+
 void asio_core::report(std::exception_ptr e, fiber_info const& info) noexcept
 {
     if (options_.unhandled_exception) {

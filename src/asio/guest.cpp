@@ -129,6 +129,8 @@ void guest::serve(boost::asio::io_context& io)
 guest::~guest()
 {
     await_callers();
+    if (closing())
+        end_closing();
     if (live() != 0) {
         std::fprintf(
             stderr,
@@ -356,6 +358,7 @@ void guest::refuse_stock_waits_of_several() const noexcept
 void guest::shutdown() noexcept
 {
     threads_for_blocking().wait(); // their fibers are ready then
+    begin_closing();
     closing_.store(true, std::memory_order_seq_cst);
     await_callers(); // I4
     set_stopping();

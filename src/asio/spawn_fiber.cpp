@@ -16,7 +16,8 @@ namespace spindle::detail {
 
 fiber_record& prepare_fiber(place const& where, spawn_options&& options, void const* site)
 {
-    if (where.core->closing())
+    auto const unusual = asio_core::unusual();
+    if (unusual != 0 && where.core->closing()) [[unlikely]]
         throw_error(
             make_error_code(errc::scheduler_stopped),
             "the execution context is being destroyed: it starts no fibers any more");
@@ -25,14 +26,17 @@ fiber_record& prepare_fiber(place const& where, spawn_options&& options, void co
     visit const inside;
     auto& g = acquire_fiber(inside.held(), size);
     if (!options.name.empty())
-        g.name = std::move(options.name);
+        set_name(g, std::move(options.name));
     g.spawn_site = site;
+    if ((unusual & asio_core::spawners_wanted) != 0) [[unlikely]]
+        g.spawner = where.spawner ? id_of(*where.spawner).value : 0;
     return g;
 }
 
 void discard_fiber(fiber_record& g) noexcept
 {
-    g.name = {};
+    if (!g.name.empty())
+        clear_name(g);
     visit const inside;
     release_fiber(inside.held(), g);
 }

@@ -154,7 +154,7 @@ void end_task(fiber_record& g)
     {
         visit const inside; // the name, too: the monitor may want it
         if (!g.name.empty())
-            g.name = {};
+            clear_name(g);
         if (auto* const p = inside.held())
             p->stats.finished.add();
         else

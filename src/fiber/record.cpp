@@ -8,6 +8,8 @@
 
 #include <spindle/detail/fiber/record.hpp>
 
+#include <spindle/detail/fiber/stop.hpp>
+
 #include <boost/intrusive/list.hpp>
 #include <boost/stacktrace/frame.hpp>
 
@@ -33,6 +35,7 @@ struct registry {
     std::mutex mutex; // leaf, but for request_stop() under for_each_record()
     list records;
     std::uint64_t serial = 0;
+    list::iterator walked = records.end(); // where walk_records() goes on
 
     static registry& get()
     {
@@ -59,7 +62,9 @@ fiber_record::~fiber_record()
     if (id != 0) { // not by is_linked(): its neighbours write to the link, under the lock
         auto& all = registry::get();
         std::lock_guard lock(all.mutex);
-        all.records.erase(all.records.iterator_to(*this));
+        auto const self = all.records.iterator_to(*this);
+        if (auto const after = all.records.erase(self); all.walked == self)
+            all.walked = after;
         hide_from_leak_check(*this);
     }
 }
@@ -79,6 +84,33 @@ void for_each_record(void (*f)(fiber_record&, void*), void* argument)
     std::lock_guard lock(all.mutex);
     for (auto& g : all.records)
         f(g, argument);
+}
+
+bool walk_records(
+    bool begin, void (*f)(std::span<fiber_record* const>, void*), void* argument)
+{
+    fiber_record* some[record_part];
+    auto& all = registry::get();
+    std::lock_guard lock(all.mutex);
+    if (begin)
+        all.walked = all.records.begin();
+    std::size_t n = 0;
+    for (; n != record_part && all.walked != all.records.end(); ++all.walked)
+        some[n++] = &*all.walked;
+    f({some, n}, argument);
+    return all.walked != all.records.end();
+}
+
+void set_name(fiber_record& g, std::string&& name) noexcept
+{
+    stopper_lock const guard(g);
+    g.name = std::move(name);
+}
+
+void clear_name(fiber_record& g) noexcept
+{
+    stopper_lock const guard(g);
+    g.name = {};
 }
 
 std::string describe_site(void const* address)

@@ -69,6 +69,16 @@ public:
     // woken, and nothing can be posted.
     virtual bool closing() const noexcept { return false; }
 
+    // Any thread. What a spawn asks first, all of them rare: whether a context of the
+    // process is closing, or somebody wants to know who spawned whom.
+    static unsigned unusual() noexcept { return unusual_.load(std::memory_order_seq_cst); }
+    static constexpr unsigned spawners_wanted = 1; // for good
+    static constexpr unsigned one_closing = 2;     // counted
+    static void want_spawners() noexcept
+    {
+        unusual_.fetch_or(spawners_wanted, std::memory_order_seq_cst);
+    }
+
     // True: a thread that blocks loses its processor to another one.
     virtual bool moves_processors() const noexcept { return false; }
 
@@ -92,9 +102,21 @@ protected:
     void on_last() noexcept override;
     void print_live_fibers() noexcept;
 
+    // Around the time in which closing() may be true; before that says so.
+    static void begin_closing() noexcept
+    {
+        unusual_.fetch_add(one_closing, std::memory_order_seq_cst);
+    }
+    static void end_closing() noexcept
+    {
+        unusual_.fetch_sub(one_closing, std::memory_order_seq_cst);
+    }
+
     scheduler_options options_;
 
 private:
+    static atomic<unsigned> unusual_;
+
     blocking_threads blocking_threads_{options_.max_threads};
 
     void report(std::exception_ptr e, fiber_info const& info) noexcept;

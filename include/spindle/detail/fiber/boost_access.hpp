@@ -10,8 +10,13 @@
 #ifndef SPINDLE_DETAIL_FIBER_BOOST_ACCESS_HPP
 #define SPINDLE_DETAIL_FIBER_BOOST_ACCESS_HPP
 
+#include <spindle/detail/fiber/machine_list.hpp>
+
+#include <boost/context/fiber.hpp>
 #include <boost/fiber/context.hpp>
 #include <boost/fiber/scheduler.hpp>
+
+#include <cstdint>
 
 namespace spindle::detail {
 
@@ -57,6 +62,47 @@ inline bool boost_fiber_has_attached_fibers(boost::fibers::scheduler& s) noexcep
 {
     return !(s.*member_of(worker_queue_tag{})).empty();
 }
+
+#if !defined(BOOST_USE_UCONTEXT) && !defined(BOOST_USE_WINFIB)
+
+struct saved_context_tag {
+    friend constexpr auto member_of(saved_context_tag) noexcept;
+};
+
+struct saved_fcontext_tag {
+    friend constexpr auto member_of(saved_fcontext_tag) noexcept;
+};
+
+template struct expose_member<saved_context_tag, &boost::fibers::context::c_>;
+template struct expose_member<saved_fcontext_tag, &boost::context::fiber::fctx_>;
+
+// Any thread, which judges it by what else it knows: where the registers of a
+// context lie that does not run; 0: it runs.
+inline std::uintptr_t saved_stack_pointer(boost::fibers::context& c) noexcept
+{
+    return peek(&(c.*member_of(saved_context_tag{}).*member_of(saved_fcontext_tag{})));
+}
+
+#else
+
+struct saved_context_tag {
+    friend constexpr auto member_of(saved_context_tag) noexcept;
+};
+
+struct saved_record_tag {
+    friend constexpr auto member_of(saved_record_tag) noexcept;
+};
+
+template struct expose_member<saved_context_tag, &boost::fibers::context::c_>;
+template struct expose_member<saved_record_tag, &boost::context::fiber::ptr_>;
+
+// The same; it says only whether the context runs.
+inline std::uintptr_t saved_stack_pointer(boost::fibers::context& c) noexcept
+{
+    return peek(&(c.*member_of(saved_context_tag{}).*member_of(saved_record_tag{})));
+}
+
+#endif
 
 } // namespace spindle::detail
 

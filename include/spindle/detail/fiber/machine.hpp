@@ -15,6 +15,7 @@
 #include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/base/clock.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/detail/fiber/record.hpp>
 #include <spindle/detail/sched/core.hpp>
 #include <spindle/detail/sched/parker.hpp>
@@ -54,6 +55,7 @@ namespace spindle::detail {
 //   blocking_   the thread writes, the monitor reads
 //   notified_   any thread stores true, the thread takes it
 //   waiter_     set by the thread; notify() reads it
+//   record_     read by who lists the machines, to look at only (machine_list.hpp)
 //   the rest    this thread only
 //
 // Invariants
@@ -274,6 +276,7 @@ public:
     void expect_release() noexcept { stock_ = true; }
 
 private:
+    friend class machine_entry;
     template <class Unchanged>
     friend fiber_record* pass_gate(Unchanged unchanged);
 
@@ -339,6 +342,7 @@ private:
     atomic<std::uint32_t> blocking_{0};
     alignas(cache_line_size) atomic<bool> notified_{false};
     atomic<poller*> waiter_{nullptr};
+    machine_entry entry_{*this}; // last: what it shows is there
 };
 
 // The calling thread inside the scheduler for as long as this lives: the processor

@@ -26,6 +26,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -131,7 +132,8 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
 
     time_point since{};              // when the wait began, by the processor's coarse clock
     void const* spawn_site = nullptr;
-    std::string name;
+    std::string name;                // changed by set_name() and clear_name()
+    std::uint64_t spawner = 0;       // the id of who spawned it, where that is asked for
     std::size_t stack_size = 0;
     std::uint64_t id = 0;
     fiber_record const* marker = this; // tells a signal handler that this is a record
@@ -154,6 +156,18 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
 SPINDLE_DECL void for_each_record(void (*f)(fiber_record&, void*), void* argument);
 
 SPINDLE_DECL void register_record(fiber_record& g);
+
+inline constexpr std::size_t record_part = 64;
+
+// Goes through the registry a part at a time: f(records), under its lock. One walk
+// at a time; `begin` starts it. False: that was the end.
+SPINDLE_DECL bool walk_records(
+    bool begin, void (*f)(std::span<fiber_record* const>, void*), void* argument);
+
+// Of a fiber that is about to begin a life, or has ended one, and has a name: others
+// may be reading it (look.hpp).
+SPINDLE_DECL SPINDLE_NOINLINE void set_name(fiber_record& g, std::string&& name) noexcept;
+SPINDLE_DECL SPINDLE_NOINLINE void clear_name(fiber_record& g) noexcept;
 
 // Its name, or "fiber 12".
 [[nodiscard]] SPINDLE_DECL std::string display_name(fiber_record const& g);

@@ -20,6 +20,7 @@ enum class fiber_state : std::uint8_t {
     runnable, // in a run queue, or posted to the executor that it is bound to
     running,  // on a thread
     waiting,  // parked; wait_reason says for what
+    examined, // for a moment, in the place of any of them: look.hpp
 };
 
 enum class wait_reason : std::uint8_t {
@@ -56,6 +57,8 @@ inline char const* to_string(fiber_state s) noexcept
         return "running";
     case fiber_state::waiting:
         return "waiting";
+    case fiber_state::examined:
+        return "examined";
     }
     return "?";
 }

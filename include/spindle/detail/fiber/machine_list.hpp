@@ -1,0 +1,63 @@
+//
+// spindle/detail/fiber/machine_list.hpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// All threads of the process that have a machine, and what runs on each.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#ifndef SPINDLE_DETAIL_FIBER_MACHINE_LIST_HPP
+#define SPINDLE_DETAIL_FIBER_MACHINE_LIST_HPP
+
+#include <spindle/config.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace spindle::detail {
+
+class machine;
+struct fiber_record;
+
+// What a thread did at some moment of the call. `fiber` may be gone: to compare only.
+struct machine_sight {
+    fiber_record const* fiber; // null: none
+    long thread;               // the system's number
+    bool blocking;             // inside blocking()
+    bool hired;                // a scheduler's own thread
+};
+
+// A machine's place in the list, for as long as it lives.
+class SPINDLE_DECL machine_entry {
+public:
+    // On its thread.
+    explicit machine_entry(machine& m);
+    machine_entry(machine_entry const&) = delete;
+    machine_entry& operator=(machine_entry const&) = delete;
+    ~machine_entry();
+
+    // Any thread.
+    static void list(std::vector<machine_sight>& out);
+
+private:
+    struct all;
+
+    machine& machine_;
+    long const thread_;
+    machine_entry* previous_ = nullptr;
+    machine_entry* next_ = nullptr;
+};
+
+// Any thread. A word, or a byte, that its owner may be changing: to be judged by
+// what else is known.
+[[nodiscard]] SPINDLE_DECL std::uintptr_t peek(void const* word) noexcept;
+[[nodiscard]] SPINDLE_DECL bool peek(bool const& flag) noexcept;
+
+// As peek(), of n words.
+SPINDLE_DECL void peek(std::uintptr_t* out, void const* from, std::size_t n) noexcept;
+
+} // namespace spindle::detail
+
+#endif // SPINDLE_DETAIL_FIBER_MACHINE_LIST_HPP
