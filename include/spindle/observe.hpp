@@ -11,5 +11,8 @@
 #define SPINDLE_OBSERVE_HPP
 
 #include <spindle/observe/dump.hpp>
+#include <spindle/observe/prometheus.hpp>
+#include <spindle/observe/stats.hpp>
+#include <spindle/scheduler_stats.hpp>
 
 #endif // SPINDLE_OBSERVE_HPP

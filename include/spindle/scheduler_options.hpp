@@ -83,6 +83,13 @@ struct scheduler_options {
     std::chrono::steady_clock::duration shutdown_grace
         = std::chrono::steady_clock::duration::max();
 
+    /// Whether to measure how long fibers that are ready wait until they run.
+    /**
+     * See `scheduler::measure_latency`, and for a user's io_context the function of that
+     * name in `<spindle/observe/stats.hpp>`.
+     */
+    bool measure_latency = false;
+
     /// Called with an exception that left a fiber that nobody waits for.
     /**
      * On the fiber itself, in the catch block. Empty: prints what it was and

@@ -91,6 +91,15 @@ SPINDLE_NOINLINE fiber_record* asio_gate() { return pass_gate(&are_heads); }
     return true;
 }();
 
+latency_histogram public_form(latency_values const& v) noexcept
+{
+    static_assert(latency_histogram::bucket_count == latency_values::buckets);
+    latency_histogram h;
+    h.counts = v.counts;
+    h.total = std::chrono::nanoseconds(v.total_ns);
+    return h;
+}
+
 // --- exceptions that nobody waits for ------------------------------------------------
 
 std::string describe_exception(std::exception_ptr e) noexcept
@@ -109,6 +118,60 @@ try {
 } // namespace
 
 constinit atomic<unsigned> asio_core::unusual_{0};
+
+scheduler_stats asio_core::stats(bool quick) const
+{
+    scheduler_stats s;
+    auto latency = latency_elsewhere().values();
+    auto const n = processor_count();
+    s.by_processor.resize(n);
+    for (unsigned i = 0; i != n; ++i) {
+        auto const& from = at(i);
+        auto& p = s.by_processor[i];
+        auto const v = from.stats.values();
+        p.id = i;
+        p.queued = from.queue.size_hint() + !from.lane.empty_hint();
+        p.spawned = v.spawned;
+        p.finished = v.finished;
+        p.switches = v.switches;
+        p.parks = v.parks;
+        p.readies = v.readies;
+        p.steals = v.steals;
+        p.stolen = v.stolen;
+        p.overflows = v.overflows;
+        p.global_takes = v.global_takes;
+        p.polls = v.polls;
+        p.idles = v.idles;
+        auto const waited = from.latency.values();
+        p.latency = public_form(waited);
+        latency += waited;
+        s.queued += p.queued;
+        s.spawned += p.spawned;
+        s.finished += p.finished;
+        s.switches += p.switches;
+        s.parks += p.parks;
+        s.readies += p.readies;
+        s.steals += p.steals;
+        s.stolen += p.stolen;
+        s.overflows += p.overflows;
+        s.global_takes += p.global_takes;
+        s.polls += p.polls;
+        s.idles += p.idles;
+    }
+    s.latency = public_form(latency);
+    s.measures_latency = (watched() & watch_latency) != 0;
+    s.queued_globally = global_size_hint();
+    s.queued += s.queued_globally;
+    s.spawned += spawned_elsewhere();
+    s.finished += finished_elsewhere();
+    add_stats(s);
+    s.fibers = live();
+    if (!quick) {
+        auto const c = count_fibers(*this);
+        s.states = {c.created, c.runnable, c.running, c.blocking, c.waiting, c.resting};
+    }
+    return s;
+}
 
 void asio_core::report(std::exception_ptr e, fiber_info const& info) noexcept
 {

@@ -59,6 +59,7 @@ blocking_call::blocking_call()
     machine_ = m;
     mark_ = std::exchange(m->entry_mark[0], &barred);
     m->count_blocking();
+    fiber_->state.store(fiber_state::blocking, std::memory_order_relaxed);
 }
 
 blocking_call::~blocking_call()
@@ -69,6 +70,7 @@ blocking_call::~blocking_call()
         set_errno(error_);
         return;
     }
+    fiber_->state.store(fiber_state::running, std::memory_order_relaxed);
     machine_->count_blocking();
     machine_->entry_mark[0] = mark_;
     auto const was = machine_->come_in();

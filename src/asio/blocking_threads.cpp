@@ -45,6 +45,12 @@ int blocking_threads::run(fiber_record& self, void (*call)(void*) noexcept, void
     return j.error;
 }
 
+std::size_t blocking_threads::count() const
+{
+    std::lock_guard guard(mutex_);
+    return threads_.size();
+}
+
 void blocking_threads::wait() noexcept
 {
     std::unique_lock guard(mutex_);

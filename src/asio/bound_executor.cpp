@@ -11,6 +11,7 @@
 #include <spindle/detail/asio/asio_core.hpp>
 #include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/machine.hpp>
+#include <spindle/detail/fiber/watch.hpp>
 
 #include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/post.hpp>
@@ -65,10 +66,13 @@ private:
 
 void bound_executor::post_slice(fiber_record& g) noexcept
 {
-    if (asio_core_of(g)->closing()) {
-        asio_core_of(g)->run_abandoned(g);
+    auto& core = *asio_core_of(g);
+    if (core.closing()) {
+        core.run_abandoned(g);
         return;
     }
+    if (core.watched() != 0)
+        note_ready(g);
     boost::asio::post(
         executor_,
         boost::asio::bind_allocator(slot_allocator<void, 256>(slice_memory_), slice(g)));

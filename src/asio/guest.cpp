@@ -103,6 +103,7 @@ void context_service::shutdown()
 guest::guest(boost::asio::execution_context& context, scheduler_options options)
     : asio_core(resolved(std::move(options))), context_(context)
 {
+    schedtrace_.start(*this, wanted_schedtrace());
     auto& list = guest_list::get();
     std::lock_guard guard(list.lock);
     list.all.push_back(this);
@@ -298,6 +299,19 @@ void guest::leave(processor& p) noexcept
     free_.push_back(&p); // reserved
 }
 
+void guest::add_stats(scheduler_stats& s) const
+{
+    {
+        std::lock_guard guard(lock_);
+        for (auto const* const p : free_)
+            if (p->id < s.by_processor.size()) // or it is newer
+                s.by_processor[p->id].is = processor_stats::activity::idle;
+        s.processors = static_cast<unsigned>(processors_.size());
+        s.idle_processors = static_cast<unsigned>(free_.size());
+    }
+    s.threads = static_cast<unsigned>(blocking_threads_.count());
+}
+
 // Boost.Fiber's dispatcher has its turn; and where a fiber waits in one of its
 // primitives, this thread must be the only one, since it alone can be woken for
 // that.
@@ -357,6 +371,7 @@ void guest::refuse_stock_waits_of_several() const noexcept
 
 void guest::shutdown() noexcept
 {
+    schedtrace_.stop();
     threads_for_blocking().wait(); // their fibers are ready then
     begin_closing();
     closing_.store(true, std::memory_order_seq_cst);

@@ -29,6 +29,7 @@ host::host(scheduler& facade, scheduler_options options, first where)
     : asio_core(resolved(std::move(options))), facade_(facade),
       idle_(options_.processors, max_processors), monitor_(*this)
 {
+    auto const lines_every = wanted_schedtrace();
     set_alone(options_.processors == 1);
     active_.store(options_.processors, std::memory_order_relaxed);
     for (unsigned i = 0; i != options_.processors; ++i)
@@ -53,6 +54,7 @@ host::host(scheduler& facade, scheduler_options options, first where)
             "the system refused a thread for a processor: ask for fewer "
             "(scheduler_options::processors)");
     }
+    schedtrace_.start(*this, lines_every);
 }
 
 // All or none.
@@ -110,6 +112,7 @@ host::~host()
     auto const grace = options_.shutdown_grace;
     await_end(grace == grace.max() ? time_point::max() : now() + grace);
     end_threads();
+    schedtrace_.stop();
     await_callers();
 }
 
@@ -248,33 +251,23 @@ boost::asio::io_context& host::next_io() noexcept
     return processor_at(i % processors()).io;
 }
 
-scheduler_stats host::stats() const
+void host::add_stats(scheduler_stats& s) const
 {
-    counter_values sum;
-    scheduler_stats s;
-    s.queued = global_size_hint();
-    for (unsigned i = 0; i != processor_count(); ++i) {
-        auto const& p = at(i);
-        sum += p.stats.values();
-        s.queued += p.queue.size_hint() + !p.lane.empty_hint();
-    }
-    s.fibers = live();
+    using activity = processor_stats::activity;
+    for (auto& p : s.by_processor)
+        if (processor_at(p.id).retired_.load(std::memory_order_relaxed))
+            p.is = activity::retired;
+        else if (idle_.is_idle_hint(p.id))
+            p.is = activity::idle;
     s.processors = processors();
     s.idle_processors = idle_.idle_hint();
-    s.spawned = sum.spawned + spawned_elsewhere();
-    s.finished = sum.finished + finished_elsewhere();
-    s.switches = sum.switches;
-    s.parks = sum.parks;
-    s.steals = sum.steals;
-    s.stolen = sum.stolen;
-    s.global_takes = sum.global_takes;
-    s.polls = sum.polls;
+    s.searching_processors = idle_.searching_hint();
     s.wakes = wakes_.load(std::memory_order_relaxed);
     s.handoffs = handoffs_.load(std::memory_order_relaxed);
     s.preemptions = preemptions_.load(std::memory_order_relaxed);
     std::lock_guard guard(moves_);
     s.threads = threads_;
-    return s;
+    s.spare_threads = static_cast<unsigned>(spares_.size());
 }
 
 boost::asio::any_io_executor host::executor_at(processor* p)
@@ -288,7 +281,7 @@ void host::resume(fiber_record& g) noexcept
 {
     visit const inside;
     auto* const p = inside.held();
-    if (!p || &p->owner != this || !inside.here()->on_main() || !p->empty_hint()) {
+    if (!p || p->unwatched.load(std::memory_order_relaxed) != this || !inside.here()->on_main() || !p->empty_hint()) {
         ready(g, lane::last);
         return;
     }

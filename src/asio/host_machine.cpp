@@ -9,6 +9,7 @@
 #include <spindle/detail/asio/host_machine.hpp>
 
 #include <spindle/detail/asio/host.hpp>
+#include <spindle/detail/fiber/watch.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -75,6 +76,8 @@ void host_machine::run_pinned() noexcept
 void host_machine::pin_slices::post_slice(fiber_record& g) noexcept
 {
     auto& to = machine_; // the fiber may be gone before the parker was told
+    if (g.scheduler()->watched() != 0)
+        note_ready(g);
     to.slice_.store(&g, std::memory_order_release);
     to.parker_.unpark();
 }

@@ -27,9 +27,6 @@ namespace spindle::detail {
 
 namespace {
 
-// Fibers that run between two looks at the world outside.
-constexpr unsigned slices_in_a_row = 61;
-
 // A processor that is never out of work asks Asio this often.
 constexpr auto poll_interval = std::chrono::microseconds(50);
 
@@ -143,7 +140,9 @@ void host_processor::loop(machine& m)
                 if (host_.idle_.end_search())
                     host_.wake_one();
             }
-            m.run(static_cast<fiber_record&>(*r), slices_in_a_row);
+            m.run(
+                static_cast<fiber_record&>(*r), slices.load(std::memory_order_relaxed),
+                may_go_on.load(std::memory_order_relaxed));
             if (!holds(m))
                 return;
             if (m.has_stock_fibers() && ++stock_turn_ % 4 == 0)

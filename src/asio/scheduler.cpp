@@ -46,6 +46,11 @@ void scheduler::set_processors(unsigned n) { host_->set_processors(n); }
 
 scheduler_stats scheduler::stats() const { return host_->stats(); }
 
+void scheduler::measure_latency(bool on) noexcept
+{
+    host_->watch(detail::core::watch_latency, on);
+}
+
 namespace detail {
 
 asio_core& core_of(scheduler& s) noexcept { return *s.host_; }

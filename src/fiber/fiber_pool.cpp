@@ -206,7 +206,7 @@ fiber_record& make_fiber(std::size_t stack_size)
     auto const block = stack_pool::instance().allocate(stack_size);
     auto& g = *::new (static_cast<void*>(&record_at(block.top))) fiber_record;
     g.stack_size = block.size;
-    g.pooled = true;
+    g.entry = 0;
     boost::fibers::fiber_properties* const properties = &g;
     auto const context = boost::fibers::make_worker_context_with_properties(
         boost::fibers::launch::post, properties, stack_below_record{block},

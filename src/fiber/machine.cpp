@@ -11,6 +11,8 @@
 #include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/boost_access.hpp>
 #include <spindle/detail/fiber/gate.hpp>
+#include <spindle/detail/fiber/park.hpp>
+#include <spindle/detail/fiber/watch.hpp>
 
 #include <boost/assert.hpp>
 #include <boost/fiber/operations.hpp>
@@ -45,6 +47,15 @@ SPINDLE_NOINLINE exception_state* exception_state::of_this_thread() noexcept
 }
 
 thread_local constinit machine* this_machine = nullptr;
+
+namespace {
+
+[[maybe_unused]] bool const watcher_is_set = [] {
+    core::set_slice_watcher(&machine::note_slice_end);
+    return true;
+}();
+
+} // namespace
 
 machine* machine::current() noexcept
 {
@@ -378,13 +389,27 @@ void machine::enter(context* next) noexcept
 void machine::enter_fiber(fiber_record& g) noexcept
 {
     g.state.store(fiber_state::running, std::memory_order_relaxed);
-    if (!g.pooled) [[unlikely]]
-        stock_ = true; // made on another thread, perhaps; it may sleep or end here
+    if (g.entry != 0) [[unlikely]]
+        enter_unusual(g);
     if (auto* const c = g.ctx(); !c->get_scheduler())
         scheduler_->attach_worker_context(c);
     if (processor_)
         processor_->stats.switches.add();
     swap_exceptions(g.exceptions);
+}
+
+bool machine::note_slice_end(void*) noexcept
+{
+    auto const* const m = current();
+    return m->slices_ > 1; // the last one is for being asked here
+}
+
+void machine::enter_unusual(fiber_record& g) noexcept
+{
+    if (!g.pooled())
+        stock_ = true; // made on another thread, perhaps; it may sleep or end here
+    if (g.entry & fiber_record::entry_noted)
+        note_entry(g, processor_);
 }
 
 void machine::swap_exceptions(exception_state& slot) noexcept
@@ -418,10 +443,11 @@ void machine::requeue(fiber_record& g) noexcept
     g.state.store(fiber_state::runnable, std::memory_order_relaxed);
     if (g.bound)
         g.bound->post_slice(g);
-    else if (auto* const home = g.scheduler(); processor_ && &processor_->owner == home)
+    else if (auto* const home = g.scheduler();
+             processor_ && processor_->unwatched.load(std::memory_order_relaxed) == home)
         home->put_last(*processor_, g);
     else if (home)
-        home->submit(g);
+        ready_by_the_long_way(processor_, g, lane::last, true);
     else
         kept_.push_back(g);
 }

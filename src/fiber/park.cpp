@@ -12,6 +12,7 @@
 #include <spindle/detail/fiber/gate.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/machine.hpp>
+#include <spindle/detail/fiber/watch.hpp>
 #include <spindle/error.hpp>
 
 #include <boost/assert.hpp>
@@ -48,8 +49,9 @@ bool commit_yield(void* argument) noexcept
     g.state.store(fiber_state::runnable, std::memory_order_relaxed);
     auto* const m = machine::current();
     auto* const p = m->held();
-    if (!g.bound && p && &p->owner == g.scheduler()) {
-        p->owner.put_tail(*p, g);
+    auto* const home = g.scheduler();
+    if (!g.bound && p && p->unwatched.load(std::memory_order_relaxed) == home) {
+        home->put_tail(*p, g);
         return true;
     }
     return false; // wherever it belongs
@@ -114,8 +116,8 @@ void post_slice(fiber_record& g) noexcept
 void ready_inside(processor* p, fiber_record& g, lane where) noexcept
 {
     auto& home = *g.scheduler();
-    if (!p || &p->owner != &home) {
-        home.submit(g);
+    if (!p || p->unwatched.load(std::memory_order_relaxed) != &home) {
+        ready_by_the_long_way(p, g, where);
         return;
     }
     p->stats.readies.add();
@@ -126,6 +128,23 @@ void ready_inside(processor* p, fiber_record& g, lane where) noexcept
 }
 
 } // namespace
+
+void ready_by_the_long_way(
+    processor* p, fiber_record& g, lane where, bool by_itself) noexcept
+{
+    auto& home = *g.scheduler();
+    if (home.watched() != 0)
+        note_ready(g, by_itself);
+    if (!p || &p->owner != &home) {
+        home.submit(g);
+        return;
+    }
+    p->stats.readies.add();
+    if (where == lane::next)
+        home.put_next(*p, g);
+    else
+        home.put_last(*p, g);
+}
 
 void ready(fiber_record& g, lane where) noexcept
 {
@@ -140,7 +159,7 @@ void ready(fiber_record& g, lane where) noexcept
 
 void ready_new(fiber_record& g) noexcept
 {
-    g.state.store(fiber_state::runnable, std::memory_order_relaxed);
+    g.state.store(fiber_state::created, std::memory_order_relaxed);
     {
         visit const inside;
         auto* const p = inside.held();

@@ -14,6 +14,7 @@
 #include <boost/stacktrace/frame.hpp>
 
 #include <mutex>
+#include <thread>
 
 #if defined(SPINDLE_ASAN)
 #include <sanitizer/lsan_interface.h>
@@ -43,6 +44,9 @@ struct registry {
         return instance;
     }
 };
+
+// One that marks a place in the list, and is no fiber.
+bool is_placeholder(fiber_record const& g) noexcept { return g.id == 0; }
 
 // Records of pooled fibers lie in mappings, where the leak check does not look:
 // what they keep for the next function would be taken for lost.
@@ -83,7 +87,71 @@ void for_each_record(void (*f)(fiber_record&, void*), void* argument)
     auto& all = registry::get();
     std::lock_guard lock(all.mutex);
     for (auto& g : all.records)
-        f(g, argument);
+        if (!is_placeholder(g))
+            f(g, argument);
+}
+
+void for_each_record_in_parts(void (*f)(fiber_record&, void*), void* argument)
+{
+    constexpr int part = 256; // 20 us, where each one is a cache miss
+    fiber_record here;
+    auto& all = registry::get();
+    std::unique_lock lock(all.mutex);
+    for (auto at = all.records.begin();;) {
+        for (int i = 0; i != part && at != all.records.end(); ++i, ++at)
+            if (!is_placeholder(*at))
+                f(*at, argument);
+        if (at == all.records.end())
+            return;
+        all.records.insert(at, here);
+        lock.unlock();
+        std::this_thread::yield();
+        lock.lock();
+        at = all.records.erase(all.records.iterator_to(here));
+    }
+}
+
+fiber_census count_fibers(core const& home)
+{
+    struct counting {
+        core const& home;
+        fiber_census n;
+    } all{home, {}};
+    for_each_record_in_parts(
+        [](fiber_record& g, void* argument) {
+            auto& c = *static_cast<counting*>(argument);
+            auto const state = g.state.load(std::memory_order_relaxed);
+            if (state == fiber_state::idle) {
+                ++c.n.resting;
+                return;
+            }
+            if (g.scheduler() != &c.home || (g.life.load(std::memory_order_relaxed) & 2) != 0)
+                return;
+            switch (state) {
+            case fiber_state::created:
+                ++c.n.created;
+                break;
+            case fiber_state::runnable:
+                ++c.n.runnable;
+                break;
+            case fiber_state::running:
+                ++c.n.running;
+                break;
+            case fiber_state::blocking:
+                ++c.n.blocking;
+                break;
+            case fiber_state::waiting:
+                // On somebody else's io_context another thread has the call.
+                ++(g.reason.load(std::memory_order_relaxed) == wait_reason::blocking
+                       ? c.n.blocking
+                       : c.n.waiting);
+                break;
+            case fiber_state::idle:
+                break;
+            }
+        },
+        &all);
+    return all.n;
 }
 
 bool walk_records(

@@ -12,8 +12,85 @@
 
 #include <algorithm>
 #include <array>
+#include <mutex>
 
 namespace spindle::detail {
+
+namespace {
+
+// All schedulers of the process, newest first. Never destroyed: guests may outlive it.
+struct core_list {
+    mutex lock;
+    core* first = nullptr;
+    unsigned made = 0;
+    unsigned watched = 0; // what those to come are to watch
+
+    static core_list& get()
+    {
+        static core_list& instance = *new core_list;
+        return instance;
+    }
+};
+
+} // namespace
+
+constinit run_permission core::slice_watcher_ = nullptr;
+
+core::core() noexcept
+{
+    auto& list = core_list::get();
+    std::lock_guard guard(list.lock);
+    number_ = ++list.made;
+    next_ = list.first;
+    if (next_)
+        next_->previous_ = this;
+    list.first = this;
+    if (list.watched & watch_latency)
+        watch(watch_latency, true);
+    if (list.watched & watch_trace)
+        watch(watch_trace, true);
+}
+
+core::~core()
+{
+    auto& list = core_list::get();
+    std::lock_guard guard(list.lock);
+    (previous_ ? previous_->next_ : list.first) = next_;
+    if (next_)
+        next_->previous_ = previous_;
+}
+
+void core::watch(watch_kind what, bool on) noexcept
+{
+    std::lock_guard guard(watching_);
+    auto const before = watched_.load(std::memory_order_relaxed);
+    auto const after = on ? before | what : before & ~unsigned{what};
+    if (on && !(before & what))
+        watched_since_.store(now(), std::memory_order_relaxed);
+    watched_.store(after, std::memory_order_relaxed);
+    for (unsigned i = 0; i != processor_count(); ++i)
+        show_watched(at(i));
+}
+
+// Relaxed: an owner that sees one of these late goes one way or the other, both of
+// which are right at any time.
+void core::show_watched(processor& p) noexcept
+{
+    auto const what = watched();
+    p.unwatched.store(what == 0 ? this : nullptr, std::memory_order_relaxed);
+    auto const traced = (what & watch_trace) != 0 && slice_watcher_ != nullptr;
+    p.may_go_on.store(traced ? slice_watcher_ : nullptr, std::memory_order_relaxed);
+    p.slices.store(slices_in_a_row + traced, std::memory_order_relaxed);
+}
+
+void core::watch_all(watch_kind what, bool on) noexcept
+{
+    auto& list = core_list::get();
+    std::lock_guard guard(list.lock);
+    list.watched = on ? list.watched | what : list.watched & ~unsigned{what};
+    for (auto* c = list.first; c; c = c->next_)
+        c->watch(what, on);
+}
 
 void core::await_callers() const noexcept
 {
@@ -22,6 +99,8 @@ void core::await_callers() const noexcept
 
 bool core::add(processor& p) noexcept
 {
+    std::lock_guard guard(watching_); // or it would miss a change that is going on
+    show_watched(p);
     auto const n = count_.load(std::memory_order_relaxed); // one thread at a time
     if (n == max_processors)
         return false;

@@ -86,7 +86,7 @@ BOOST_AUTO_TEST_CASE(fibers_of_boost_fiber_have_records_with_ids_of_their_own)
             boost::fibers::fiber(
                 i % 2 ? boost::fibers::launch::post : boost::fibers::launch::dispatch, [&] {
                     ids.insert(spindle::this_fiber::get_id());
-                    BOOST_TEST(!current_fiber()->pooled);
+                    BOOST_TEST(!current_fiber()->pooled());
                     BOOST_TEST(spindle::this_fiber::is_fiber());
                 }).join();
         BOOST_TEST(ids.size() == 51u);

@@ -15,6 +15,7 @@
 #include <spindle/detail/fiber/record.hpp>
 #include <spindle/detail/sched/core.hpp>
 #include <spindle/scheduler_options.hpp>
+#include <spindle/scheduler_stats.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution_context.hpp>
@@ -35,7 +36,11 @@ class timer_queue;
 
 class SPINDLE_DECL asio_core : public core {
 public:
-    explicit asio_core(scheduler_options options) : options_(std::move(options)) {}
+    explicit asio_core(scheduler_options options) : options_(std::move(options))
+    {
+        if (options_.measure_latency)
+            watch(watch_latency, true);
+    }
 
     scheduler_options const& options() const noexcept { return options_; }
 
@@ -85,6 +90,9 @@ public:
     // For those that do not.
     blocking_threads& threads_for_blocking() noexcept { return blocking_threads_; }
 
+    // Any thread. `quick`: without the states of the fibers, which takes a look at each.
+    [[nodiscard]] scheduler_stats stats(bool quick = false) const;
+
     // In a catch block of fiber `g`.
     void unhandled(fiber_record const& g) noexcept;
 
@@ -95,6 +103,9 @@ public:
     void unhandled_in_handler() noexcept;
 
 protected:
+    // What they know of processors and threads. `s` has a processor_stats for each.
+    virtual void add_stats(scheduler_stats& s) const = 0;
+
     // Waits until no fiber is alive, or until the grace is over: then it names
     // them and ends the process.
     void await_end(time_point deadline) noexcept;
@@ -113,11 +124,10 @@ protected:
     }
 
     scheduler_options options_;
+    blocking_threads blocking_threads_{options_.max_threads};
 
 private:
     static atomic<unsigned> unusual_;
-
-    blocking_threads blocking_threads_{options_.max_threads};
 
     void report(std::exception_ptr e, fiber_info const& info) noexcept;
 

@@ -41,6 +41,9 @@ public:
     // Throws errc::thread_limit where there is no thread at all, and none can be had.
     SPINDLE_DECL int run(fiber_record& self, void (*call)(void*) noexcept, void* argument);
 
+    // Any thread. How many there are now.
+    SPINDLE_DECL std::size_t count() const;
+
     // Any plain thread. Waits for the calls that are on their way.
     SPINDLE_DECL void wait() noexcept;
 
@@ -60,7 +63,7 @@ private:
     void join_those_that_left(std::unique_lock<std::mutex>& guard) noexcept;
 
     std::size_t const most_;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::condition_variable more_, none_;
     // Under mutex_:
     job* first_ = nullptr; // in the order in which they came

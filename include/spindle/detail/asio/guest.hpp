@@ -14,6 +14,7 @@
 #include <spindle/config.hpp>
 #include <spindle/detail/asio/asio_core.hpp>
 #include <spindle/detail/asio/guest_waiter.hpp>
+#include <spindle/detail/asio/schedtrace.hpp>
 #include <spindle/detail/asio/slot_memory.hpp>
 #include <spindle/detail/base/mutex.hpp>
 #include <spindle/detail/fiber/machine.hpp>
@@ -155,6 +156,8 @@ public:
 private:
     friend class guest_timers;
 
+    void add_stats(scheduler_stats& s) const override;
+
     // False: this is a fiber's stack, and nothing was done.
     bool drain(fiber_record* first) noexcept;
     bool may_drain_here() const noexcept;
@@ -172,13 +175,14 @@ private:
     alignas(cache_line_size) atomic<bool> posted_{false};
     atomic<bool> closing_{false};
     bool running_all_ = false; // once closing: somebody below on this stack takes what is ready
-    mutex lock_;
+    mutable mutex lock_;
     std::vector<std::unique_ptr<processor>> processors_; // under lock_
     std::vector<processor*> free_;                        // under lock_
     atomic<machine*> only_machine_{nullptr}; // the one thread that was seen
     atomic<bool> several_machines_{false};
     atomic<bool> stock_waits_{false};
     std::vector<std::shared_ptr<guest_waiter>> waiters_; // under lock_
+    schedtrace schedtrace_;
 };
 
 // The scheduler whose io_context this thread is running handlers of, innermost

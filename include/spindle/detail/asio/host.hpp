@@ -15,6 +15,7 @@
 #include <spindle/detail/asio/host_machine.hpp>
 #include <spindle/detail/asio/host_monitor.hpp>
 #include <spindle/detail/asio/host_processor.hpp>
+#include <spindle/detail/asio/schedtrace.hpp>
 #include <spindle/detail/sched/idle_state.hpp>
 #include <spindle/detail/sched/monitor_policy.hpp>
 #include <spindle/scheduler.hpp>
@@ -113,7 +114,6 @@ public:
         return static_cast<host_processor&>(at(i));
     }
     boost::asio::io_context& next_io() noexcept;
-    scheduler_stats stats() const;
 
     scheduler* public_scheduler() noexcept override { return &facade_; }
     boost::asio::any_io_executor executor_at(processor* p) override;
@@ -129,6 +129,7 @@ private:
     friend class host_monitor;
 
     void on_last() noexcept override;
+    void add_stats(scheduler_stats& s) const override;
     // When the grace is over for those that are alive; max(): for nobody.
     time_point overdue_at() const noexcept
     {
@@ -202,6 +203,7 @@ private:
     atomic<std::uint64_t> handoffs_{0};
     atomic<std::uint64_t> preemptions_{0};
     host_monitor monitor_;
+    schedtrace schedtrace_;
 };
 
 } // namespace spindle::detail

@@ -201,7 +201,7 @@ public:
     bool is_hired() const noexcept { return hired_; }
 
     // Asked before each slice but the first; false ends the run.
-    using permission = bool (*)(void* argument) noexcept;
+    using permission = run_permission;
 
     // Main context only. Runs `g`, and up to `slices` - 1 more from the
     // processor. Returns with nothing left running; how many there were.
@@ -244,6 +244,12 @@ public:
     // As on_main(), and not in the middle of a switch to it: run() may be called.
     bool may_run() const noexcept { return on_main() && !driving_; }
 
+    // The calling thread's. The fiber that has begun to give way here, or nullptr.
+    fiber_record const* who_leaves() const noexcept { return leaving_; }
+
+    // As running(), without making anything.
+    fiber_record const* known_fiber() const noexcept { return record_; }
+
     // The fiber that runs here, or nullptr on main and in the dispatcher.
     // Makes a record for a fiber of Boost.Fiber's own.
     fiber_record* running() noexcept;
@@ -267,6 +273,9 @@ public:
     }
 
     poller* waiter() const noexcept { return waiter_.load(std::memory_order_relaxed); }
+
+    // core::set_slice_watcher(): a permission that makes a note of the slice that ends.
+    static SPINDLE_NOINLINE bool note_slice_end(void*) noexcept;
 
     // What Asio had on this thread when the slice began (hooks.hpp).
     void const* entry_mark[asio_heads] = {};
@@ -298,6 +307,7 @@ private:
     context* next_fiber() noexcept;
     void enter(context* next) noexcept;
     void enter_fiber(fiber_record& g) noexcept;
+    SPINDLE_NOINLINE void enter_unusual(fiber_record& g) noexcept;
     void swap_exceptions(exception_state& slot) noexcept;
     void settle(context* launcher) noexcept;
     void requeue(fiber_record& g) noexcept;

@@ -16,6 +16,8 @@
 
 namespace spindle::detail {
 
+struct processor;
+
 // The fiber that runs on this thread, or nullptr. Of Spindle's algorithms only.
 [[nodiscard]] SPINDLE_DECL fiber_record* current_fiber() noexcept;
 
@@ -42,6 +44,11 @@ enum class lane {
 // goes to the caller's processor where that is its scheduler's, else to the
 // scheduler's global queue; a bound one to its executor.
 SPINDLE_DECL void ready(fiber_record& g, lane where = lane::next) noexcept;
+
+// Inside, by a thread that holds `p` or nothing. For a free fiber that the short way
+// does not serve: it is of another scheduler, or somebody watches.
+SPINDLE_DECL SPINDLE_NOINLINE void ready_by_the_long_way(
+    processor* p, fiber_record& g, lane where, bool by_itself = false) noexcept;
 
 // The same, for a fiber that begins; counts it.
 SPINDLE_DECL void ready_new(fiber_record& g) noexcept;

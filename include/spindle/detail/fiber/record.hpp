@@ -98,6 +98,7 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
 
     context* ctx() const noexcept { return ctx_; }
     void adopt(context& c) noexcept { ctx_ = &c; }
+    bool pooled() const noexcept { return (entry & entry_stock) == 0; }
     core* scheduler() const noexcept { return home.load(std::memory_order_relaxed); }
 
     // Switching. Hot: on the record's first cache lines.
@@ -108,7 +109,10 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
     exception_state exceptions;
     atomic<fiber_state> state{fiber_state::idle};
     atomic<wait_reason> reason{wait_reason::none};
-    bool pooled = false;             // our entry function runs on it, in a loop
+    // What its way onto a thread must not pass by. 0: nothing.
+    static constexpr std::uint8_t entry_stock = 1; // not in our loop: Boost.Fiber's own
+    static constexpr std::uint8_t entry_noted = 2; // somebody watched as it became ready
+    std::uint8_t entry = entry_stock;
     bool leaving = false;            // at rest, and told to end
     bool pinned = false;             // `bound` is its machine, and no executor
     std::uint8_t budget = 0;         // operations that completed at once, in a row
@@ -131,6 +135,7 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
     void* task = nullptr;
 
     time_point since{};              // when the wait began, by the processor's coarse clock
+    time_point ready_at{};           // while somebody watches: when it became runnable
     void const* spawn_site = nullptr;
     std::string name;                // changed by set_name() and clear_name()
     std::uint64_t spawner = 0;       // the id of who spawned it, where that is asked for
@@ -154,6 +159,18 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
 
 // Calls f(record) for every record there is, under the registry's lock.
 SPINDLE_DECL void for_each_record(void (*f)(fiber_record&, void*), void* argument);
+
+// The same, a few hundred at a time: in between others may enter new fibers and take
+// old ones out. Sees each one that is there all the while, exactly once.
+SPINDLE_DECL void for_each_record_in_parts(void (*f)(fiber_record&, void*), void* argument);
+
+// How many fibers are in which state; `resting`: of the process, without a function.
+struct fiber_census {
+    std::size_t created = 0, runnable = 0, running = 0, blocking = 0, waiting = 0, resting = 0;
+};
+
+// Of one scheduler. Any thread. Looks at each record of the process.
+[[nodiscard]] SPINDLE_DECL fiber_census count_fibers(core const& home);
 
 SPINDLE_DECL void register_record(fiber_record& g);
 

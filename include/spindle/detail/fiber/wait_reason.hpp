@@ -17,8 +17,10 @@ namespace spindle::detail {
 
 enum class fiber_state : std::uint8_t {
     idle,     // no function: in a cache, waiting for one
+    created,  // as runnable, and has not run yet
     runnable, // in a run queue, or posted to the executor that it is bound to
     running,  // on a thread
+    blocking, // the same, in a call that blocks it: spindle::blocking()
     waiting,  // parked; wait_reason says for what
     examined, // for a moment, in the place of any of them: look.hpp
 };
@@ -51,10 +53,14 @@ inline char const* to_string(fiber_state s) noexcept
     switch (s) {
     case fiber_state::idle:
         return "idle";
+    case fiber_state::created:
+        return "created";
     case fiber_state::runnable:
         return "runnable";
     case fiber_state::running:
         return "running";
+    case fiber_state::blocking:
+        return "in a blocking call";
     case fiber_state::waiting:
         return "waiting";
     case fiber_state::examined:

@@ -14,7 +14,10 @@
 #include <spindle/config.hpp>
 #include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/base/cache_line.hpp>
+#include <spindle/detail/base/clock.hpp>
+#include <spindle/detail/base/mutex.hpp>
 #include <spindle/detail/sched/global_queue.hpp>
+#include <spindle/detail/sched/latency.hpp>
 #include <spindle/detail/sched/processor.hpp>
 
 #include <cstddef>
@@ -29,6 +32,7 @@ namespace spindle::detail {
 //   table_       slots are filled once, before count_ says so; never emptied
 //   live_        any thread
 //   callers_     any thread; who destroys the scheduler waits for it
+//   watched_     written under watching_, read by any thread
 //   processors   put_next, put_tail, pick and steal: the one that holds `p`
 //
 // Invariants
@@ -59,8 +63,8 @@ class SPINDLE_DECL core {
 public:
     static constexpr unsigned max_processors = 1024;
 
-    core() = default;
-    virtual ~core() = default;
+    core() noexcept;
+    virtual ~core();
     core(core const&) = delete;
     core& operator=(core const&) = delete;
 
@@ -157,6 +161,36 @@ public:
     virtual void begin_work() noexcept {}
     virtual void end_work() noexcept {}
 
+    // What is recorded of each fiber that becomes ready, and runs.
+    enum watch_kind : unsigned {
+        watch_latency = 1, // how long that took
+        watch_trace = 2,   // all of it
+    };
+
+    // Any thread. Begins and ends it, for processors to come, too.
+    void watch(watch_kind what, bool on) noexcept;
+
+    // The same for all schedulers of the process, those to come included.
+    static void watch_all(watch_kind what, bool on) noexcept;
+
+    // The fiber room's, before main(): who is asked while a trace is being made.
+    static void set_slice_watcher(run_permission w) noexcept { slice_watcher_ = w; }
+
+    // Any thread. What is watched, and from when on. A fiber that became ready before
+    // has no time of that.
+    unsigned watched() const noexcept { return watched_.load(std::memory_order_relaxed); }
+    time_point watched_since() const noexcept
+    {
+        return watched_since_.load(std::memory_order_relaxed);
+    }
+
+    // For fibers that began to run on threads without a processor: bound ones.
+    latency_counters& latency_elsewhere() noexcept { return latency_; }
+    latency_counters const& latency_elsewhere() const noexcept { return latency_; }
+
+    // A number that no other scheduler of the process has had.
+    unsigned number() const noexcept { return number_; }
+
     // Any thread. From now on every cancellable wait of every fiber fails.
     bool stopping() const noexcept { return stopping_.load(std::memory_order_seq_cst); }
     void set_stopping() noexcept { stopping_.store(true, std::memory_order_seq_cst); }
@@ -169,6 +203,8 @@ protected:
 
     // Who destroys it, before anything goes that a caller may touch.
     void await_callers() const noexcept;
+
+    void show_watched(processor& p) noexcept; // under watching_
 
     // One thread at a time. Fills the next slot of the table; false: it is full.
     bool add(processor& p) noexcept;
@@ -195,6 +231,16 @@ private:
     alignas(cache_line_size) atomic<bool> stopping_{false};
     atomic<std::uint64_t> spawned_{0};
     atomic<std::uint64_t> finished_{0};
+
+    static run_permission slice_watcher_;
+
+    mutex watching_; // leaf, inside the list of all cores
+    atomic<unsigned> watched_{0};
+    atomic<time_point> watched_since_{time_point::max()};
+    latency_counters latency_;
+    unsigned number_ = 0;
+    core* previous_ = nullptr; // in the list of all, under its lock
+    core* next_ = nullptr;
 };
 
 } // namespace spindle::detail

@@ -11,10 +11,12 @@
 #ifndef SPINDLE_DETAIL_SCHED_PROCESSOR_HPP
 #define SPINDLE_DETAIL_SCHED_PROCESSOR_HPP
 
+#include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/base/cache_line.hpp>
 #include <spindle/detail/base/clock.hpp>
 #include <spindle/detail/base/random.hpp>
 #include <spindle/detail/sched/counters.hpp>
+#include <spindle/detail/sched/latency.hpp>
 #include <spindle/detail/sched/local_queue.hpp>
 #include <spindle/detail/sched/run_next.hpp>
 #include <spindle/detail/sched/steal_order.hpp>
@@ -28,13 +30,20 @@ namespace spindle::detail {
 class core;
 class timer_queue;
 
+// Asked before each slice but the first of a run; false ends the run.
+using run_permission = bool (*)(void* argument) noexcept;
+
+// How many fibers run straight after each other before main has its turn.
+inline constexpr unsigned slices_in_a_row = 61;
+
 // Who may touch what
 //
 //   The machine that holds the processor is its owner and may touch all of it.
-//   Any thread may steal from `queue` and `lane`, and read `stats`.
+//   Any thread may steal from `queue` and `lane`, and read `stats` and `latency`.
+//   `unwatched`, `may_go_on` and `slices` are core::watch()'s; the owner reads them.
 //   `resting` belongs to the fiber room: fibers without a function, owner only.
 struct processor {
-    processor(core& c, unsigned index) : owner(c), id(index), random(index + 1) {}
+    processor(core& c, unsigned index) : owner(c), unwatched(&c), id(index), random(index + 1) {}
     virtual ~processor() = default;
     processor(processor const&) = delete;
     processor& operator=(processor const&) = delete;
@@ -64,6 +73,14 @@ struct processor {
     bool empty_hint() const noexcept { return lane.empty_hint() && queue.size_hint() == 0; }
 
     core& owner;
+    // The owner, too, but null while somebody watches (core::watch()). Who asks whether
+    // this processor is one of a fiber's scheduler compares it on the short way; so that
+    // takes the long way then, and nobody pays for the question.
+    atomic<core*> unwatched;
+    // With what main runs fibers from here. While a trace is being made, there is somebody
+    // to ask before each, who makes a note of it, and counts: one slice more than are run.
+    atomic<run_permission> may_go_on{nullptr};
+    atomic<unsigned> slices{slices_in_a_row};
     unsigned const id;
     fast_lane_bound bound;
     random_generator random;
@@ -76,6 +93,7 @@ struct processor {
     // fiber waits, and free.
     time_point coarse_now = now();
     counters stats;
+    latency_counters latency;
     run_next lane;
     local_queue queue;
     // Where fibers sleep that run here; the asio room's.
