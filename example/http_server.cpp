@@ -8,7 +8,7 @@
 //
 //   accept    a fiber for each connection, so many at a time     here
 //   read      with deadlines; answer; write; the end             http_server/connection.hpp
-//   answers   files, JSON, an echo                               http_server/answers.hpp
+//   answers   files, JSON, an echo, metrics                      http_server/answers.hpp
 //   files     that cannot be elsewhere than below the root       http_server/files.hpp
 //
 // Distributed under the Boost Software License, Version 1.0.
@@ -38,6 +38,7 @@ namespace {
 
 using namespace http_server;
 using spindle::system_error;
+using spindle::use_fiber;
 namespace ssl = asio::ssl;
 namespace this_fiber = spindle::this_fiber;
 
@@ -47,13 +48,14 @@ void serve(tcp::socket socket, std::optional<ssl::context>& tls, service& s, boo
 {
     error_code ec;
     socket.set_option(tcp::no_delay(true), ec);
+    plain_stream plain(std::move(socket));
     if (!tls)
-        return connection(socket, s, welcome).run();
-    ssl::stream<tcp::socket> stream(std::move(socket), *tls);
+        return connection(plain, s, welcome).run();
+    tls_stream stream(std::move(plain), *tls);
     {
         spindle::cancel_scope const up(s.end());
         spindle::cancel_scope const limit(s.settings().header_timeout);
-        stream.async_handshake(ssl::stream_base::server, use_fiber[ec]);
+        stream.handshake(ssl::stream_base::server, ec);
     }
     if (!ec)
         connection(stream, s, welcome).run();
@@ -132,6 +134,7 @@ void run_server(options const& o)
         s.go_down();
     }); // here the set is gone: the next signal ends the process at once
 
+    // tag::end[]
     spindle::task_group group;
     group.set_limit(o.connections + o.turned_away);
     try {
@@ -147,6 +150,8 @@ void run_server(options const& o)
     error_code late;
     spindle::within(
         o.grace, [&] { group.wait(); }, late);
+    // end::end[]
+
     if (o.stats) {
         // The last of them has told its group, and may be on its way out.
         auto& sched = this_fiber::get_scheduler();
@@ -194,6 +199,7 @@ options parse(int argc, char** argv)
     time("write-timeout", o.write_timeout, "ms for a client to take an answer, or 64 KiB of it");
     time("linger", o.linger, "ms for a client to hear the last one");
     time("grace", o.grace, "ms that answers have to finish after the signal");
+    add("debug", po::bool_switch(&o.debug), "also serve /metrics and /debug/fibers, to all");
     add("stats", po::bool_switch(&o.stats), "print a line of numbers at the end");
     add("help", "print this");
     po::variables_map values;

@@ -12,6 +12,7 @@
 #define SPINDLE_EXAMPLE_HTTP_SERVER_ANSWERS_HPP
 
 #include <spindle.hpp>
+#include <spindle/observe.hpp>
 
 #include <boost/beast/http.hpp>
 
@@ -22,6 +23,7 @@
 #include <cstdint>
 #include <ctime>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -180,17 +182,48 @@ inline answer sleep(service&, request const&, std::string_view ms)
     return make_text("slept\n");
 }
 
+// --- for those who look after it -----------------------------------------------------------
+
+// What Prometheus reads.
+inline answer metrics(service& s, request const&, std::string_view)
+{
+    std::ostringstream text;
+    auto const metric = [&](std::string const& name, char const* type, std::uint64_t value) {
+        text << "# TYPE http_" << name << ' ' << type << "\nhttp_" << name << ' ' << value << '\n';
+    };
+    auto const& c = s.counts();
+    metric("connections", "gauge", c.open);
+    metric("requests_being_read", "gauge", c.reading);
+    metric("requests_being_answered", "gauge", c.answering);
+    metric("connections_total", "counter", c.accepted);
+    metric("connections_turned_away_total", "counter", c.turned_away);
+    metric("requests_total", "counter", c.requests);
+    metric("requests_refused_total", "counter", c.refused);
+    metric("answers_cut_total", "counter", c.cut);
+    spindle::write_prometheus(text, spindle::this_fiber::get_scheduler().stats());
+    return make_answer(http::status::ok, spindle::prometheus_content_type, text.str());
+}
+
+// Every fiber, what it waits for, and where. Reads the program's symbols, so it may block.
+inline answer fibers(service&, request const&, std::string_view)
+{
+    return make_text(spindle::blocking([] { return spindle::dump_string(); }));
+}
+
 struct route {
     std::string_view path; // one that ends in '/' stands for all below it
     bool post;             // else GET and HEAD
+    bool debug;            // it tells much, and costs much: only where that is wanted
     answer (*handle)(service&, request const&, std::string_view rest);
 };
 
 inline constexpr route routes[] = {
-    {"/hello", false, hello},
-    {"/api/status", false, status_as_json},
-    {"/api/sleep/", false, sleep},
-    {"/api/echo", true, echo},
+    {"/hello", false, false, hello},
+    {"/api/status", false, false, status_as_json},
+    {"/api/sleep/", false, false, sleep},
+    {"/api/echo", true, false, echo},
+    {"/metrics", false, true, metrics},
+    {"/debug/fibers", false, true, fibers},
 };
 
 // The path of "/a?b", and of "http://host/a?b", which is for proxies, but to be
@@ -226,6 +259,8 @@ inline answer answer_to(service& s, request const& r)
         return make_status(http::status::bad_request);
     for (auto const& route : routes) {
         auto const below = route.path.ends_with('/');
+        if (route.debug && !s.settings().debug)
+            continue;
         if (below ? !path.starts_with(route.path) : path != route.path)
             continue;
         if (route.post ? method != http::verb::post && method != http::verb::put : !get)

@@ -33,56 +33,26 @@ namespace http_server {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 using spindle::error_code;
-using spindle::use_fiber;
 
-// The stream as Beast's synchronous functions want it: what would block the thread
-// parks the fiber.
+// Beast's synchronous functions work over these, and what would block the thread parks
+// the fiber.
 //
-// Why not http::async_read(stream, buffer, parser, use_fiber)? Because of deadlines.
-// One such call is many reads, and is asked but once to cancel itself. Beast's
-// operations (of Boost 1.81) do not look whether they were asked: a deadline that
-// falls between two of the reads is lost, and a client that sends a byte now and then
-// would be read for ever. Here each read is an operation of its own, and one that
-// begins after the deadline fails.
-template <class Next>
-class parking_stream {
-public:
-    explicit parking_stream(Next& next) : next_(next) {}
-
-    template <class Buffers>
-    std::size_t read_some(Buffers const& buffers, error_code& ec)
-    {
-        return next_.async_read_some(buffers, use_fiber[ec]);
-    }
-
-    template <class Buffers>
-    std::size_t read_some(Buffers const& buffers)
-    {
-        return next_.async_read_some(buffers, use_fiber);
-    }
-
-    template <class Buffers>
-    std::size_t write_some(Buffers const& buffers, error_code& ec)
-    {
-        return next_.async_write_some(buffers, use_fiber[ec]);
-    }
-
-    template <class Buffers>
-    std::size_t write_some(Buffers const& buffers)
-    {
-        return next_.async_write_some(buffers, use_fiber);
-    }
-
-private:
-    Next& next_;
-};
+// Why not http::async_read(socket, buffer, parser, use_fiber)? Because of deadlines. One
+// such call is many reads, and is asked but once to cancel itself. Beast's operations (of
+// Boost 1.81) do not look whether they were asked: a deadline that falls between two of
+// the reads is lost, and a client that sends a byte now and then would be read for ever.
+// Here each read is an operation of its own, and one that begins after the deadline fails.
+// tag::streams[]
+using plain_stream = spindle::fiber_stream<tcp::socket>;
+using tls_stream = asio::ssl::stream<plain_stream>;
+// end::streams[]
 
 template <class Stream>
 class connection {
 public:
     // Not `welcome`: there are too many already, and it is told so.
     connection(Stream& stream, service& s, bool welcome)
-        : stream_(stream), waiting_(stream), service_(s), welcome_(welcome)
+        : stream_(stream), service_(s), welcome_(welcome)
     {
     }
 
@@ -148,6 +118,7 @@ private:
     // none; what comes after it cannot be understood any more.
     static constexpr auto nobody = http::status::unknown;
 
+    // tag::read[]
     http::status read(request_parser& parser)
     {
         if (buffer_.size() == 0 && !wait_for_client())
@@ -155,26 +126,28 @@ private:
         counted const reading(service_.counts().reading);
         // As a rule this was all of it, and no more time is needed.
         error_code ec;
-        buffer_.consume(parser.put(buffer_.data(), ec));
+        buffer_.consume(parser.put(buffer_.data(), ec)); // <1>
         if (ec == http::error::need_more) {
-            spindle::cancel_scope const limit(limits().header_timeout);
-            http::read_header(waiting_, buffer_, parser, ec);
-            if (is_late(ec, limit))
+            spindle::cancel_scope const limit(limits().header_timeout); // <2>
+            http::read_header(stream_, buffer_, parser, ec);
+            if (is_late(ec, limit)) // <3>
                 return http::status::request_timeout;
         }
         if (!ec && !is_understood(parser.get()))
-            return http::status::not_implemented;
+            return http::status::not_implemented; // <4>
         if (!ec && !parser.is_done()) {
             spindle::cancel_scope const limit(limits().body_timeout);
             ask_for_body(parser.get(), ec);
             if (!ec)
-                http::read(waiting_, buffer_, parser, ec);
+                http::read(stream_, buffer_, parser, ec);
             if (is_late(ec, limit))
                 return http::status::request_timeout;
         }
         return status_of(ec);
     }
+    // end::read[]
 
+    // tag::idle[]
     // For the first bytes of a request: as long as a client may be idle, and as long as
     // the service is up.
     bool wait_for_client()
@@ -182,9 +155,10 @@ private:
         spindle::cancel_scope const up(service_.end());
         spindle::cancel_scope const limit(welcome_ ? limits().idle_timeout : limits().linger);
         error_code ec;
-        buffer_.commit(waiting_.read_some(buffer_.prepare(read_size), ec));
+        buffer_.commit(stream_.read_some(buffer_.prepare(read_size), ec));
         return !ec;
     }
+    // end::idle[]
 
     // Beast takes a request for one without a body where it does not know the coding. What
     // is left would be the next request: one that somebody else may have written.
@@ -201,7 +175,7 @@ private:
         if (r.version() < 11 || !beast::iequals(r[http::field::expect], "100-continue"))
             return;
         http::response<http::empty_body> go_on(http::status::continue_, 11);
-        http::write(waiting_, go_on, ec);
+        http::write(stream_, go_on, ec);
     }
 
     static bool is_late(error_code const& ec, spindle::cancel_scope const& limit)
@@ -237,9 +211,9 @@ private:
             spindle::cancel_scope const limit(limits().write_timeout);
             http::response_serializer<http::string_body> writer(a.message);
             if (header_only || a.content)
-                http::write_header(waiting_, writer, ec);
+                http::write_header(stream_, writer, ec);
             else
-                http::write(waiting_, writer, ec);
+                http::write(stream_, writer, ec);
         }
         auto const sent = !ec && (header_only || !a.content || send(*a.content));
         if (!sent)
@@ -258,7 +232,7 @@ private:
                 return false;
             spindle::cancel_scope const limit(limits().write_timeout);
             error_code ec;
-            asio::write(waiting_, asio::buffer(part.data(), n), ec);
+            asio::write(stream_, asio::buffer(part.data(), n), ec);
             if (ec)
                 return false;
             at += n;
@@ -271,26 +245,26 @@ private:
     // Returns false, for its callers. A close with something unread in it resets the
     // connection, and what was just sent may never be read. So: say that this was all,
     // and hear the client out, for a while.
+    // tag::goodbye[]
     bool say_goodbye()
     {
         spindle::cancel_scope const limit(limits().linger);
         error_code ec;
-        auto& socket = end_stream(stream_);
+        auto& socket = end_tls(stream_);
         socket.shutdown(tcp::socket::shutdown_send, ec);
-        parking_stream end(socket);
         for (std::size_t heard = 0; !ec && heard < 16 * part_size;) {
             buffer_.clear();
-            heard += end.read_some(buffer_.prepare(read_size), ec);
+            heard += socket.read_some(buffer_.prepare(read_size), ec);
         }
         return false;
     }
+    // end::goodbye[]
 
-    // Ends what is above the socket.
-    static tcp::socket& end_stream(tcp::socket& socket) { return socket; }
-    static tcp::socket& end_stream(asio::ssl::stream<tcp::socket>& tls)
+    static plain_stream& end_tls(plain_stream& socket) { return socket; }
+    static plain_stream& end_tls(tls_stream& tls)
     {
         error_code ec;
-        tls.async_shutdown(use_fiber[ec]);
+        tls.shutdown(ec);
         return tls.next_layer();
     }
 
@@ -299,7 +273,6 @@ private:
     options const& limits() const noexcept { return service_.settings(); }
 
     Stream& stream_;
-    parking_stream<Stream> waiting_;
     service& service_;
     bool const welcome_;
     beast::flat_buffer buffer_{part_size};

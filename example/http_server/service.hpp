@@ -42,6 +42,7 @@ struct options {
     milliseconds write_timeout{30'000}; // for the client to take an answer, 64 KiB at a time
     milliseconds linger{1'000};         // for the client to hear the last one
     milliseconds grace{5'000};          // for answers after the signal to end
+    bool debug = false;
     bool stats = false;
 };
 

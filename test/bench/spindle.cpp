@@ -8,6 +8,7 @@
 //
 
 #include <spindle.hpp>
+#include <spindle/asio/fiber_stream.hpp>
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read.hpp>
@@ -20,12 +21,14 @@
 #include <utility>
 
 #include "bench.hpp"
+#include "http.hpp"
 
 namespace {
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
 using bench::options;
+using spindle::error_code;
 using bench::result;
 using bench::stopwatch;
 
@@ -261,7 +264,8 @@ void session(tcp_socket socket)
     }
 }
 
-result echo(options const& o)
+// A fiber of this function for each connection.
+result serve(options const& o, void (*session)(tcp_socket))
 {
     auto& sched = spindle::this_fiber::get_scheduler();
     asio::basic_socket_acceptor<tcp, asio::io_context::executor_type> acceptor(
@@ -271,7 +275,41 @@ result echo(options const& o)
         tcp_socket socket(sched.next_executor());
         acceptor.async_accept(socket, spindle::use_fiber);
         socket.set_option(tcp::no_delay(true));
-        spindle::go([s = std::move(socket)]() mutable { session(std::move(s)); });
+        spindle::go([s = std::move(socket), session]() mutable { session(std::move(s)); });
+    }
+}
+
+result echo(options const& o) { return serve(o, session); }
+
+void http_session(tcp_socket socket)
+{
+    error_code ec;
+    bench::flat_buffer buffer;
+    for (spindle::fiber_stream stream(std::move(socket));;) {
+        bench::request_parser parser;
+        bench::http::read(stream, buffer, parser, ec);
+        if (ec)
+            return;
+        auto const response = bench::hello(parser.get());
+        bench::http::write(stream, response, ec);
+        if (ec || !response.keep_alive())
+            return;
+    }
+}
+
+// The same by Beast's asynchronous operations.
+void http_session_by_token(tcp_socket socket)
+{
+    error_code ec;
+    for (bench::flat_buffer buffer;;) {
+        bench::request_parser parser;
+        bench::http::async_read(socket, buffer, parser, spindle::use_fiber[ec]);
+        if (ec)
+            return;
+        auto const response = bench::hello(parser.get());
+        bench::http::async_write(socket, response, spindle::use_fiber[ec]);
+        if (ec || !response.keep_alive())
+            return;
     }
 }
 
@@ -347,6 +385,9 @@ int main(int argc, char** argv)
             {"wait_group", on_scheduler(wait_group)},
             {"parked", on_scheduler(parked)},
             {"echo", on_scheduler(echo)},
+            {"http", on_scheduler([](options const& o) { return serve(o, http_session); })},
+            {"http_token",
+             on_scheduler([](options const& o) { return serve(o, http_session_by_token); })},
             {"hog", on_scheduler(hog)},
             {"hog_echo", on_scheduler(hog_echo)},
             {"blocking", on_scheduler(blocking)},
