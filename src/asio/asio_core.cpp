@@ -121,6 +121,8 @@ try {
 
 } // namespace
 
+constinit atomic<unsigned> asio_core::unusual_{0};
+
 scheduler_stats asio_core::stats(bool quick) const
 {
     scheduler_stats s;
@@ -174,7 +176,6 @@ scheduler_stats asio_core::stats(bool quick) const
     }
     return s;
 }
-constinit atomic<unsigned> asio_core::unusual_{0};
 
 void asio_core::report(std::exception_ptr e, fiber_info const& info) noexcept
 {

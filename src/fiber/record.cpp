@@ -144,6 +144,7 @@ fiber_census count_fibers(core const& home)
             case fiber_state::blocking:
                 ++c.n.blocking;
                 break;
+            case fiber_state::examined: // for a moment, by a dump: most of these wait
             case fiber_state::waiting:
                 // On somebody else's io_context another thread has the call.
                 ++(g.reason.load(std::memory_order_relaxed) == wait_reason::blocking

@@ -50,6 +50,8 @@ std::map<std::string, definition> const definitions{
     {"echo", {0, "requests/s"}},
     {"echo_traced", {0, "requests/s"}},
     {"stream_echo", {0, "requests/s"}},
+    {"http", {0, "requests/s"}},
+    {"http_token", {0, "requests/s"}},
     {"hog", {500, "us"}},
     {"hog_echo", {0, "requests/s"}},
     {"blocking", {1000, "ms"}},
@@ -66,8 +68,8 @@ options parse(int argc, char** argv)
     add("workload", po::value(&o.workload)->required(), "what to measure");
     add("threads", po::value(&o.threads)->default_value(1), "threads that run fibers");
     add("count", po::value(&o.count), "size of the workload");
-    add("seconds", po::value(&o.seconds)->default_value(0), "echo: end after so long");
-    add("port", po::value(&o.port)->default_value(0), "echo: listen here, 0 for any");
+    add("seconds", po::value(&o.seconds)->default_value(0), "a server: end after so long");
+    add("port", po::value(&o.port)->default_value(0), "a server: listen here, 0 for any");
     add("json", po::bool_switch(&o.json), "print an object and not a line");
 
     po::variables_map values;

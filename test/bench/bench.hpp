@@ -80,7 +80,7 @@ int run(int argc, char** argv, std::string const& peer, workloads const& mine);
 /// How long sleeper `i` of `timers` sleeps: 10 to 20 ms, the same in each run.
 std::chrono::microseconds nap(std::size_t i);
 
-/// Says that the server of `echo` listens, and ends the process after
+/// Says that the server of `echo`, or `http`, listens, and ends the process after
 /// `--seconds`, if given. Until then it serves until SIGTERM.
 void ready(options const&, std::uint16_t port);
 

@@ -61,6 +61,8 @@ CASES = [
     Case("wait_group", "wait_group", quick_count=1_000_000),
     Case("echo", "echo", quick_count=0),
     Case("stream_echo", "stream_echo", quick_count=0),
+    Case("http", "http", quick_count=0),
+    Case("http_token", "http_token", quick_count=0),
     Case("hog", "hog", quick_count=200),
     Case("hog_echo", "hog_echo", quick_count=0),
     Case("blocking", "blocking", quick_count=1000),
@@ -103,16 +105,18 @@ class Bench:
         return [c for c in CONTENDERS if self.program(c).exists()]
 
     def measure(self, contender, case, threads):
-        """One run: the JSON object that the program, or echo's client, prints."""
+        """One run: the JSON object that the program, or a server's client, prints."""
         command = [self.program(contender), "--workload", case.workload, "--threads", str(threads)]
         if case.workload.endswith("echo"):
-            return self._measure_echo(command, threads)
+            return self._measure_server(command, threads, [])
+        if case.workload.startswith("http"):
+            return self._measure_server(command, threads, ["--http"])
         count = case.quick_count if self.quick else case.count
         if count is not None:
             command += ["--count", str(count)]
         return self._json(command + ["--json"])
 
-    def _measure_echo(self, command, threads):
+    def _measure_server(self, command, threads, client):
         if threads == 1:
             # The client has the last processor.
             command = ["taskset", "-c", str(self.first_cpu)] + command
@@ -124,7 +128,7 @@ class Bench:
             if not ready:
                 self._check(server.wait(TIMEOUT), server.stderr.read())
                 raise Failed("the server did not say 'ready'")
-            return self._json([self.build / "bench_echo_load", "--port", ready[1],
+            return self._json([self.build / "bench_echo_load", *client, "--port", ready[1],
                                "--seconds", "1" if self.quick else "3", "--json"])
         finally:
             server.terminate()

@@ -1,8 +1,9 @@
 //
 // test/bench/echo_load.cpp
 // ~~~~~~~~~~~~~~~~~~~~~~~~
-// The client of `echo`: connections that each send a message, wait for it to
-// come back and send the next. One thread on the last processor.
+// The client of `echo` and `http`: connections that each send a message, wait for
+// it, or for the answer, to come back and send the next. One thread on the last
+// processor.
 //
 // Distributed under the Boost Software License, Version 1.0.
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
@@ -18,6 +19,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
+#include <stdexcept>
+#include <string>
+#include <string_view>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <system_error>
@@ -32,6 +36,7 @@ struct options {
     std::uint16_t port = 0;
     std::size_t connections = 64;
     std::size_t bytes = 64;
+    bool http = false;
     double seconds = 3;
     bool json = false;
 };
@@ -69,10 +74,18 @@ int connect(std::uint16_t port)
     return fd;
 }
 
+std::string message(options const& o)
+{
+    if (!o.http)
+        return std::string(o.bytes, 'x');
+    return "GET /hello HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(o.port) + "\r\n\r\n";
+}
+
 // One connection with one message under way.
 class client {
 public:
-    client(options const& o, int epoll) : fd_(connect(o.port)), message_(o.bytes, 'x')
+    client(options const& o, int epoll)
+        : fd_(connect(o.port)), message_(message(o)), expected_(o.http ? 0 : o.bytes)
     {
         epoll_event event{};
         event.events = EPOLLIN;
@@ -95,22 +108,39 @@ public:
             throw std::runtime_error("cannot send: is the server gone?");
     }
 
-    // True when the whole message is back.
+    // True when the whole answer is there.
     bool receive()
     {
         auto const n = check(
-            ::recv(fd_, message_.data() + received_, message_.size() - received_, MSG_DONTWAIT));
+            ::recv(fd_, answer_.data() + received_, answer_.size() - received_, MSG_DONTWAIT));
         if (n == 0)
             throw std::runtime_error("the server has closed a connection");
         received_ += static_cast<std::size_t>(n);
-        return received_ == message_.size();
+        if (expected_ == 0)
+            expected_ = size_of_answer();
+        if (received_ > expected_)
+            throw std::runtime_error("more came than was asked for");
+        return received_ == expected_;
     }
 
     double us_since_send() const { return sent_.us(); }
 
 private:
+    // The first answer of HTTP, whole, says how long the others are: they are the same.
+    std::size_t size_of_answer() const
+    {
+        std::string_view const all(answer_.data(), received_);
+        constexpr std::string_view field = "\r\nContent-Length: ", end = "\r\n\r\n";
+        auto const length = all.find(field), header = all.find(end);
+        if (!all.starts_with("HTTP/1.1 200 OK\r\n") || length == all.npos || header == all.npos)
+            throw std::runtime_error("this is no answer: " + std::string(all));
+        return header + end.size() + std::stoul(std::string(all.substr(length + field.size())));
+    }
+
     int fd_;
-    std::vector<char> message_;
+    std::string const message_;
+    std::size_t expected_; // 0: not known yet
+    std::array<char, 4096> answer_;
     std::size_t received_ = 0;
     bench::stopwatch sent_;
 };
@@ -179,16 +209,17 @@ void measure(options const& o)
 
     auto const* const format =
         o.json
-            ? R"({"peer": "echo_load", "workload": "echo", )"
+            ? R"({"peer": "echo_load", "workload": "%s", )"
               R"("connections": %zu, "message_bytes": %zu, "value": %.1f, "unit": "requests/s", )"
               R"("p50_us": %.1f, "p99_us": %.1f})"
               "\n"
-            : "workload=echo connections=%zu message_bytes=%zu value=%.1f unit=requests/s "
+            : "workload=%s connections=%zu message_bytes=%zu value=%.1f unit=requests/s "
               "p50_us=%.1f p99_us=%.1f\n";
     std::printf(
         format,
+        o.http ? "http" : "echo",
         o.connections,
-        o.bytes,
+        message(o).size(),
         static_cast<double>(latencies.total()) / seconds,
         latencies.percentile(50),
         latencies.percentile(99));
@@ -203,11 +234,14 @@ options parse(int argc, char** argv)
     add("port", po::value(&o.port)->required(), "where the server listens");
     add("connections", po::value(&o.connections), "how many at a time");
     add("bytes", po::value(&o.bytes), "size of a message");
+    add("http", po::bool_switch(&o.http), "the messages are requests of HTTP");
     add("seconds", po::value(&o.seconds), "how long, after a tenth of that to warm up");
     add("json", po::bool_switch(&o.json), "print an object and not a line");
     po::variables_map values;
     po::store(po::parse_command_line(argc, argv, known), values);
     po::notify(values);
+    if (o.bytes == 0 || o.bytes > 4096)
+        throw po::error("--bytes is 1 to 4096");
     return o;
 }
 

@@ -8,6 +8,7 @@
 //
 
 #include <spindle.hpp>
+#include <spindle/asio/fiber_stream.hpp>
 #include <spindle/observe/trace.hpp>
 
 #include <boost/asio/ip/tcp.hpp>
@@ -21,12 +22,14 @@
 #include <utility>
 
 #include "bench.hpp"
+#include "http.hpp"
 
 namespace {
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
 using bench::options;
+using spindle::error_code;
 using bench::result;
 using bench::stopwatch;
 
@@ -278,8 +281,8 @@ void stream_session(tcp_socket socket)
     }
 }
 
-template <void (*Session)(tcp_socket)>
-result echo_by(options const& o)
+// A fiber of this function for each connection.
+result serve(options const& o, void (*session)(tcp_socket))
 {
     auto& sched = spindle::this_fiber::get_scheduler();
     asio::basic_socket_acceptor<tcp, asio::io_context::executor_type> acceptor(
@@ -289,12 +292,44 @@ result echo_by(options const& o)
         tcp_socket socket(sched.next_executor());
         acceptor.async_accept(socket, spindle::use_fiber);
         socket.set_option(tcp::no_delay(true));
-        spindle::go([s = std::move(socket)]() mutable { Session(std::move(s)); });
+        spindle::go([s = std::move(socket), session]() mutable { session(std::move(s)); });
     }
 }
 
-result echo(options const& o) { return echo_by<&session>(o); }
-result stream_echo(options const& o) { return echo_by<&stream_session>(o); }
+result echo(options const& o) { return serve(o, session); }
+result stream_echo(options const& o) { return serve(o, stream_session); }
+
+void http_session(tcp_socket socket)
+{
+    error_code ec;
+    bench::flat_buffer buffer;
+    for (spindle::fiber_stream stream(std::move(socket));;) {
+        bench::request_parser parser;
+        bench::http::read(stream, buffer, parser, ec);
+        if (ec)
+            return;
+        auto const response = bench::hello(parser.get());
+        bench::http::write(stream, response, ec);
+        if (ec || !response.keep_alive())
+            return;
+    }
+}
+
+// The same by Beast's asynchronous operations.
+void http_session_by_token(tcp_socket socket)
+{
+    error_code ec;
+    for (bench::flat_buffer buffer;;) {
+        bench::request_parser parser;
+        bench::http::async_read(socket, buffer, parser, spindle::use_fiber[ec]);
+        if (ec)
+            return;
+        auto const response = bench::hello(parser.get());
+        bench::http::async_write(socket, response, spindle::use_fiber[ec]);
+        if (ec || !response.keep_alive())
+            return;
+    }
+}
 
 // What a trace costs while it is recorded (doc/guide/tracing.adoc).
 result echo_traced(options const& o)
@@ -377,6 +412,9 @@ int main(int argc, char** argv)
             {"echo", on_scheduler(echo)},
             {"echo_traced", on_scheduler(echo_traced)},
             {"stream_echo", on_scheduler(stream_echo)},
+            {"http", on_scheduler([](options const& o) { return serve(o, http_session); })},
+            {"http_token",
+             on_scheduler([](options const& o) { return serve(o, http_session_by_token); })},
             {"hog", on_scheduler(hog)},
             {"hog_echo", on_scheduler(hog_echo)},
             {"blocking", on_scheduler(blocking)},

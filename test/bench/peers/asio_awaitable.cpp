@@ -10,6 +10,7 @@
 
 #include <boost/asio/experimental/channel.hpp>
 
+#include "../http.hpp"
 #include "asio.hpp"
 
 namespace {
@@ -187,7 +188,23 @@ task session(bench::tcp_socket socket)
     }
 }
 
-result echo(options const& o)
+task http_session(bench::tcp_socket socket)
+{
+    error_code ec;
+    auto token = asio::redirect_error(use_awaitable, ec);
+    for (bench::flat_buffer buffer;;) {
+        bench::request_parser parser;
+        co_await bench::http::async_read(socket, buffer, parser, token);
+        if (ec)
+            co_return;
+        auto const response = bench::hello(parser.get());
+        co_await bench::http::async_write(socket, response, token);
+        if (ec || !response.keep_alive())
+            co_return;
+    }
+}
+
+result serve(options const& o, task (*session)(bench::tcp_socket))
 {
     bench::context ctx(o);
     auto const ex = ctx.get_executor();
@@ -221,6 +238,7 @@ int main(int argc, char** argv)
             {"buffered44", [](options const& o) { return buffered(o, 4); }},
             {"parked", parked},
             {"timers", timers},
-            {"echo", echo},
+            {"echo", [](options const& o) { return serve(o, session); }},
+            {"http", [](options const& o) { return serve(o, http_session); }},
         });
 }

@@ -8,7 +8,9 @@
 //
 
 #include <memory>
+#include <optional>
 
+#include "../http.hpp"
 #include "asio.hpp"
 
 namespace {
@@ -47,22 +49,55 @@ private:
     bench::echo_buffer buffer_;
 };
 
+class http_session : public std::enable_shared_from_this<http_session> {
+public:
+    explicit http_session(bench::tcp_socket socket) : socket_(std::move(socket)) {}
+
+    void read()
+    {
+        parser_.emplace();
+        bench::http::async_read(
+            socket_, buffer_, *parser_, [self = shared_from_this()](error_code ec, std::size_t) {
+                if (!ec)
+                    self->write();
+            });
+    }
+
+private:
+    void write()
+    {
+        response_ = bench::hello(parser_->get());
+        bench::http::async_write(
+            socket_, response_, [self = shared_from_this()](error_code ec, std::size_t) {
+                if (!ec && self->response_.keep_alive())
+                    self->read();
+            });
+    }
+
+    bench::tcp_socket socket_;
+    bench::flat_buffer buffer_;
+    std::optional<bench::request_parser> parser_;
+    bench::hello_response response_;
+};
+
+template <class Session>
 void accept(bench::tcp_acceptor& acceptor)
 {
     acceptor.async_accept([&](error_code ec, bench::tcp_socket socket) {
         if (ec)
             return;
         socket.set_option(asio::ip::tcp::no_delay(true));
-        std::make_shared<session>(std::move(socket))->read();
-        accept(acceptor);
+        std::make_shared<Session>(std::move(socket))->read();
+        accept<Session>(acceptor);
     });
 }
 
-result echo(options const& o)
+template <class Session>
+result serve(options const& o)
 {
     bench::context ctx(o);
     auto acceptor = bench::listen(ctx, o);
-    accept(acceptor);
+    accept<Session>(acceptor);
     ctx.run();
     return {};
 }
@@ -84,5 +119,13 @@ result timers(options const& o)
 
 int main(int argc, char** argv)
 {
-    return bench::run(argc, argv, "asio_callback", {{"echo", echo}, {"timers", timers}});
+    return bench::run(
+        argc,
+        argv,
+        "asio_callback",
+        {
+            {"echo", serve<session>},
+            {"http", serve<http_session>},
+            {"timers", timers},
+        });
 }

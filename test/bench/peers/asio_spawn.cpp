@@ -10,6 +10,7 @@
 #include <boost/asio/spawn.hpp>
 #include <boost/context/fixedsize_stack.hpp>
 
+#include "../http.hpp"
 #include "asio.hpp"
 
 namespace {
@@ -159,7 +160,22 @@ void session(bench::tcp_socket socket, yield_context yield)
     }
 }
 
-result echo(options const& o)
+void http_session(bench::tcp_socket socket, yield_context yield)
+{
+    error_code ec;
+    for (bench::flat_buffer buffer;;) {
+        bench::request_parser parser;
+        bench::http::async_read(socket, buffer, parser, yield[ec]);
+        if (ec)
+            return;
+        auto const response = bench::hello(parser.get());
+        bench::http::async_write(socket, response, yield[ec]);
+        if (ec || !response.keep_alive())
+            return;
+    }
+}
+
+result serve(options const& o, void (*session)(bench::tcp_socket, yield_context))
 {
     bench::context ctx(o);
     auto const ex = ctx.get_executor();
@@ -169,7 +185,7 @@ result echo(options const& o)
             bench::tcp_socket socket(ex);
             acceptor.async_accept(socket, yield);
             socket.set_option(asio::ip::tcp::no_delay(true));
-            go(ex, [socket = std::move(socket)](yield_context self) mutable {
+            go(ex, [socket = std::move(socket), session](yield_context self) mutable {
                 session(std::move(socket), self);
             });
         }
@@ -192,7 +208,8 @@ int main(int argc, char** argv)
             {"switch", hand_over},
             {"parked", parked},
             {"timers", timers},
-            {"echo", echo},
+            {"echo", [](options const& o) { return serve(o, session); }},
+            {"http", [](options const& o) { return serve(o, http_session); }},
             {"hog", hog},
         });
 }

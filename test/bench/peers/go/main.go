@@ -15,6 +15,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -76,6 +77,7 @@ var workloads = map[string]workload{
 	"semaphore":     {semaphore, 1_000_000, "ns/acquire"},
 	"wait_group":    {waitGroup, 10_000_000, "ns/done"},
 	"echo":          {echo, 0, "requests/s"},
+	"http":          {httpHello, 0, "requests/s"},
 	"hog":           {hog, 500, "us"},
 	"hog_echo":      {hogEcho, 0, "requests/s"},
 	"blocking":      {blocking, 1000, "ms"},
@@ -384,14 +386,22 @@ func echoSession(conn net.Conn) {
 	}
 }
 
-func echo(o options) (result, error) {
+func listen(o options) (net.Listener, error) {
 	listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", o.port))
 	if err != nil {
-		return result{}, err
+		return nil, err
 	}
 	fmt.Println("ready", listener.Addr().(*net.TCPAddr).Port)
 	if o.seconds > 0 {
 		time.AfterFunc(time.Duration(o.seconds*float64(time.Second)), func() { os.Exit(0) })
+	}
+	return listener, nil
+}
+
+func echo(o options) (result, error) {
+	listener, err := listen(o)
+	if err != nil {
+		return result{}, err
 	}
 	for {
 		conn, err := listener.Accept()
@@ -400,6 +410,23 @@ func echo(o options) (result, error) {
 		}
 		go echoSession(conn)
 	}
+}
+
+// httpHello answers as http.hpp does: no date, and a type that is known.
+func httpHello(o options) (result, error) {
+	listener, err := listen(o)
+	if err != nil {
+		return result{}, err
+	}
+	hello := []byte("hello\n")
+	return result{}, http.Serve(listener, http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) {
+			header := w.Header()
+			header["Date"] = nil
+			header.Set("Server", "bench")
+			header.Set("Content-Type", "text/plain")
+			w.Write(hello)
+		}))
 }
 
 // spin is a hog: it computes until told to end, or for as long as bench.hpp says.
