@@ -194,6 +194,8 @@ void deterministic_core::collect() noexcept
     auto const drain = [&] {
         while (auto* const r = processor_.queue.try_pop())
             add_one(r);
+        while (auto* const r = processor_.fresh.pop_oldest())
+            add_one(r);
         if (auto* const r = processor_.lane.take())
             add_one(r);
     };
@@ -456,6 +458,12 @@ void deterministic_core::arrange() noexcept
 }
 
 void deterministic_core::resume(fiber_record& g) noexcept { ready(g, lane::last); }
+
+void deterministic_core::add_stats(scheduler_stats& s) const
+{
+    s.processors = 1;
+    s.threads = static_cast<unsigned>(blocking_threads_.count());
+}
 
 void deterministic_core::wake_one() noexcept
 {

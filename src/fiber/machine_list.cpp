@@ -156,6 +156,11 @@ SPINDLE_PEEKS SPINDLE_NOINLINE bool peek(bool const& flag) noexcept
     return static_cast<bool const volatile&>(flag);
 }
 
+SPINDLE_PEEKS SPINDLE_NOINLINE std::uint8_t peek(std::uint8_t const& flags) noexcept
+{
+    return static_cast<std::uint8_t const volatile&>(flags);
+}
+
 SPINDLE_PEEKS SPINDLE_NOINLINE void
 peek(std::uintptr_t* out, void const* from, std::size_t n) noexcept
 {

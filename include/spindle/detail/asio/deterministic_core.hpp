@@ -145,6 +145,8 @@ private:
 
     static constexpr std::uint64_t asio_id = 0;
 
+    void add_stats(scheduler_stats& s) const override;
+
     void collect() noexcept;
     known& get_known(std::uint64_t id, fiber_record* g) noexcept;
     choice choose(fiber_record* running, bool asio) noexcept;

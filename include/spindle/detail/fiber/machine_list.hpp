@@ -77,6 +77,7 @@ private:
 // what else is known.
 [[nodiscard]] SPINDLE_DECL std::uintptr_t peek(void const* word) noexcept;
 [[nodiscard]] SPINDLE_DECL bool peek(bool const& flag) noexcept;
+[[nodiscard]] SPINDLE_DECL std::uint8_t peek(std::uint8_t const& flags) noexcept;
 
 // As peek(), of n words.
 SPINDLE_DECL void peek(std::uintptr_t* out, void const* from, std::size_t n) noexcept;
