@@ -505,6 +505,27 @@ BOOST_AUTO_TEST_CASE(what_has_not_begun_is_destroyed_with_the_io_context_uncalle
     check_nothing_left();
 }
 
+BOOST_AUTO_TEST_CASE(what_is_submitted_while_its_io_context_goes_away_is_destroyed_uncalled)
+{
+    struct poster {
+        of_context executor;
+        bool& called;
+        ~poster()
+        {
+            asio::post(executor, [this] { called = true; });
+        }
+    };
+    bool called = false;
+    {
+        asio::io_context ioc;
+        auto const last = std::make_shared<poster>(of_context(ioc.get_executor()), called);
+        asio::post(ioc, [last] { (void)last; });
+        asio::post(fiber_executor(ioc), [last] { (void)last; });
+    }
+    BOOST_TEST(!called);
+    check_nothing_left();
+}
+
 BOOST_AUTO_TEST_CASE(what_has_begun_is_told_that_its_io_context_goes_away)
 {
     error_code heard;

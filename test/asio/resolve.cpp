@@ -136,7 +136,9 @@ BOOST_AUTO_TEST_CASE(a_name_and_a_port_become_endpoints)
         BOOST_TEST(results.begin()->service_name() == "80");
         asio::ip::udp::resolver::results_type const datagrams = resolve<udp>("server", "53");
         BOOST_TEST((datagrams.begin()->endpoint().port() == 53));
-        BOOST_TEST((resolve(udp::v4(), "server", "53") == datagrams));
+        BOOST_TEST(
+            (resolve(udp::v4(), "server", "53").begin()->endpoint()
+             == datagrams.begin()->endpoint()));
     });
     check_nobody_asks();
 }
@@ -168,7 +170,9 @@ BOOST_AUTO_TEST_CASE(numbers_are_not_asked_about)
         auto const four = resolve("127.0.0.1", "443"), six = resolve("::1", "443");
         BOOST_TEST((four.begin()->endpoint() == tcp::endpoint(asio::ip::make_address("127.0.0.1"), 443)));
         BOOST_TEST((six.begin()->endpoint() == tcp::endpoint(asio::ip::make_address("::1"), 443)));
-        BOOST_TEST((resolve(tcp::v4(), "127.0.0.1", "1") == resolve("127.0.0.1", "1")));
+        BOOST_TEST(
+            (resolve(tcp::v4(), "127.0.0.1", "443").begin()->endpoint()
+             == four.begin()->endpoint()));
     });
     BOOST_TEST(server.asked == before);
     over_processors([] {

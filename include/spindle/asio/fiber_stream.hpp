@@ -119,8 +119,9 @@ public:
 
     /// As above; the error goes to `ec`.
     template <class MutableBufferSequence>
-    std::size_t read_some(MutableBufferSequence const& buffers, error_code& ec)
+    std::size_t read_some(MutableBufferSequence const& sequence, error_code& ec)
     {
+        auto&& buffers = detail::plain_buffers<boost::asio::mutable_buffer>(sequence);
         if constexpr (access::possible) {
             detail::direct_buffers<boost::asio::mutable_buffer> now(buffers);
             detail::direct_result r;
@@ -147,8 +148,9 @@ public:
 
     /// As above; the error goes to `ec`.
     template <class ConstBufferSequence>
-    std::size_t write_some(ConstBufferSequence const& buffers, error_code& ec)
+    std::size_t write_some(ConstBufferSequence const& sequence, error_code& ec)
     {
+        auto&& buffers = detail::plain_buffers<boost::asio::const_buffer>(sequence);
         if constexpr (access::possible) {
             detail::direct_buffers<boost::asio::const_buffer> now(buffers);
             detail::direct_result r;

@@ -88,6 +88,17 @@ private:
     ::iovec buffers_[most]; // not initialised
 };
 
+// One buffer as one, whatever it is wrapped in: Boost.Beast cannot take its own views
+// of a single buffer everywhere.
+template <class Buffer, class BufferSequence>
+decltype(auto) plain_buffers(BufferSequence const& sequence) noexcept
+{
+    if constexpr (std::is_convertible_v<BufferSequence const&, Buffer>)
+        return Buffer(sequence);
+    else
+        return (sequence);
+}
+
 // Which streams are a descriptor and nothing else. A class that is derived from one
 // may do more than that, and counts as no such stream.
 template <class Stream>

@@ -107,10 +107,13 @@ auto make_executor_task(Function&& f, Allocator const& allocator)
             std::forward<Function>(f), allocator);
 }
 
-// Starts a fiber behind those that wait for their turn.
+// Starts a fiber behind those that wait for their turn. Where the execution context is
+// being destroyed nothing is started, and nothing thrown: destructors post, too.
 template <class Task>
 void submit_task(place&& where, void const* site, Task&& task)
 {
+    if (where.core->closing())
+        return;
     auto& g = prepare_fiber(where, {}, site);
     try {
         set_task(g, std::forward<Task>(task));
