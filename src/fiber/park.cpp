@@ -120,7 +120,6 @@ void ready_inside(processor* p, fiber_record& g, lane where) noexcept
         ready_by_the_long_way(p, g, where);
         return;
     }
-    p->stats.readies.add();
     if (where == lane::next)
         home.put_next(*p, g);
     else
@@ -139,7 +138,6 @@ void ready_by_the_long_way(
         home.submit(g);
         return;
     }
-    p->stats.readies.add();
     if (where == lane::next)
         home.put_next(*p, g);
     else
