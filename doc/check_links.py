@@ -23,7 +23,7 @@ def main():
     anchors = {p: set(re.findall(r'\bid="([^"]+)"', text)) for p, text in pages.items()}
     for page, text in pages.items():
         name = page.relative_to(root)
-        for target in re.findall(r'<a\b[^>]*\bhref="([^"]+)"', text):
+        for target in re.findall(r'<(?:a\b[^>]*\bhref|img\b[^>]*\bsrc)="([^"]+)"', text):
             if re.match(r"\w+:", target):
                 continue
             links += 1

@@ -106,7 +106,6 @@ struct processor_stats {
     std::uint64_t finished = 0;     ///< fibers that ended here
     std::uint64_t switches = 0;     ///< times that a fiber was given a thread
     std::uint64_t parks = 0;        ///< times that a fiber waited
-    std::uint64_t readies = 0;      ///< times that a fiber was put into its run queue
     std::uint64_t steals = 0;       ///< times that it took from another one
     std::uint64_t stolen = 0;       ///< fibers that it took so
     std::uint64_t overflows = 0;    ///< times that its full queue gave half to the global one
@@ -142,7 +141,6 @@ struct scheduler_stats {
     std::uint64_t finished = 0; ///< fibers that ended on them
     std::uint64_t switches = 0; ///< times that a fiber was given a thread
     std::uint64_t parks = 0;    ///< times that a fiber waited
-    std::uint64_t readies = 0;  ///< times that a fiber was put into a processor's run queue
     std::uint64_t steals = 0;   ///< times that a processor took from another one
     std::uint64_t stolen = 0;   ///< fibers that were taken so
     std::uint64_t overflows = 0;    ///< times that a full run queue gave half to the global one

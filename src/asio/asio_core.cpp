@@ -139,7 +139,6 @@ scheduler_stats asio_core::stats(bool quick) const
         p.finished = v.finished;
         p.switches = v.switches;
         p.parks = v.parks;
-        p.readies = v.readies;
         p.steals = v.steals;
         p.stolen = v.stolen;
         p.overflows = v.overflows;
@@ -154,7 +153,6 @@ scheduler_stats asio_core::stats(bool quick) const
         s.finished += p.finished;
         s.switches += p.switches;
         s.parks += p.parks;
-        s.readies += p.readies;
         s.steals += p.steals;
         s.stolen += p.stolen;
         s.overflows += p.overflows;

@@ -290,7 +290,6 @@ void host::resume(fiber_record& g) noexcept
         return;
     }
     g.state.store(fiber_state::runnable, std::memory_order_relaxed);
-    p->stats.readies.add();
     put_tail(*p, g);
 }
 

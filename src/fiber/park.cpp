@@ -111,7 +111,6 @@ void ready_inside(processor* p, fiber_record& g, lane where) noexcept
         ready_by_the_long_way(p, g, where);
         return;
     }
-    p->stats.readies.add();
     put(home, *p, g, where);
 }
 
@@ -127,7 +126,6 @@ void ready_by_the_long_way(
         home.submit(g);
         return;
     }
-    p->stats.readies.add();
     put(home, *p, g, where);
 }
 

@@ -215,9 +215,6 @@ void write(std::ostream& os, std::span<source const> all)
     w.counter_by_processor(
         "spindle_parks_total", "Times that a fiber waited.", [](p x) { return x.parks; });
     w.counter_by_processor(
-        "spindle_readies_total", "Times that a fiber was put into a run queue.",
-        [](p x) { return x.readies; });
-    w.counter_by_processor(
         "spindle_steals_total", "Times that a processor took from another one.",
         [](p x) { return x.steals; });
     w.counter_by_processor(

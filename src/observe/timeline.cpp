@@ -76,6 +76,11 @@ std::string quoted(std::string_view text)
     return out;
 }
 
+std::string numbered(std::string_view text, std::uint64_t n)
+{
+    return std::string(text).append(std::to_string(n));
+}
+
 // Members of an object.
 class members {
 public:
@@ -87,7 +92,7 @@ public:
     {
         return put(key, std::to_string(number));
     }
-    std::string object() const { return '{' + text_ + '}'; }
+    std::string object() const { return std::string("{").append(text_).append("}"); }
     bool empty() const { return text_.empty(); }
 
 private:
@@ -254,10 +259,7 @@ private:
         std::memcpy(name.data(), f.letters.data(), sizeof f.letters);
         name.resize(std::strlen(name.c_str()));
         if (name.empty())
-            name.append("fiber ")
-                .append(std::to_string(id >> 32))
-                .append(".")
-                .append(std::to_string(id & 0xffff'ffff));
+            name = numbered("fiber ", id >> 32).append(numbered(".", id & 0xffff'ffff));
         return name;
     }
 
@@ -461,13 +463,13 @@ void timeline::finish(trace_log::contents const& log, std::uint64_t end)
     for (auto const& [p, span] : processors_) {
         auto const at = on_processor(p);
         if (std::exchange(named, at.group) != at.group) {
-            auto const text = "scheduler " + std::to_string(p >> 11) + ": processors";
+            auto const text = numbered("scheduler ", p >> 11).append(": processors");
             out_.describe({at.group, 0}, "process_name", members().add("name", text));
             out_.describe(
                 {at.group, 0}, "process_sort_index", members().add("sort_index", at.group));
         }
         out_.describe(
-            at, "thread_name", members().add("name", "P" + std::to_string(p & 0x7ff)));
+            at, "thread_name", members().add("name", numbered("P", p & 0x7ff)));
         out_.describe(at, "thread_sort_index", members().add("sort_index", at.number));
     }
     auto const groups = {std::pair{threads_group, "threads"}, std::pair{fibers_group, "fibers"}};
@@ -478,8 +480,11 @@ void timeline::finish(trace_log::contents const& log, std::uint64_t end)
     for (std::size_t i = 0; i != log.threads.size(); ++i) {
         auto const at = on_thread(static_cast<unsigned>(i));
         auto const& t = log.threads[i];
-        auto const text = "M" + std::to_string(i) + " (" + t.name + ' '
-            + std::to_string(t.system_id) + ')';
+        auto const text = numbered("M", i)
+                              .append(" (")
+                              .append(t.name)
+                              .append(numbered(" ", t.system_id))
+                              .append(")");
         out_.describe(at, "thread_name", members().add("name", text));
         out_.describe(at, "thread_sort_index", members().add("sort_index", at.number));
     }

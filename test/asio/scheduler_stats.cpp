@@ -174,7 +174,6 @@ BOOST_AUTO_TEST_CASE(of_the_processors_add_up)
             BOOST_TEST(p.id == i);
             sum.switches += p.switches;
             sum.parks += p.parks;
-            sum.readies += p.readies;
             sum.steals += p.steals;
             sum.stolen += p.stolen;
             sum.spawned += p.spawned;
@@ -183,7 +182,6 @@ BOOST_AUTO_TEST_CASE(of_the_processors_add_up)
         BOOST_TEST(sum.switches <= all.switches); // nothing runs any more
         BOOST_TEST(sum.switches >= 1000u);
         BOOST_TEST(sum.parks == all.parks);
-        BOOST_TEST(sum.readies == all.readies);
         BOOST_TEST(sum.steals == all.steals);
         BOOST_TEST(sum.stolen == all.stolen);
         BOOST_TEST(all.finished == 501u);

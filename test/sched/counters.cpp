@@ -34,7 +34,6 @@ BOOST_AUTO_TEST_CASE(start_at_zero_and_grow_one_by_one)
           &c.finished,
           &c.switches,
           &c.parks,
-          &c.readies,
           &c.steals,
           &c.stolen,
           &c.overflows,
@@ -43,15 +42,15 @@ BOOST_AUTO_TEST_CASE(start_at_zero_and_grow_one_by_one)
           &c.idles,
           &c.wakes})
         one->add(++n);
-    counter_values const expected{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+    counter_values const expected{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
     BOOST_TEST((c.values() == expected));
 }
 
 BOOST_AUTO_TEST_CASE(add_up)
 {
-    counter_values sum{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
-    sum += counter_values{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    BOOST_TEST((sum == counter_values{2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13}));
+    counter_values sum{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+    sum += counter_values{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    BOOST_TEST((sum == counter_values{2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
 }
 
 BOOST_AUTO_TEST_CASE(only_grow_for_a_reader)

@@ -41,7 +41,6 @@ struct counter_values {
     std::uint64_t finished = 0;
     std::uint64_t switches = 0;
     std::uint64_t parks = 0;
-    std::uint64_t readies = 0;
     std::uint64_t steals = 0;
     std::uint64_t stolen = 0;
     std::uint64_t overflows = 0;
@@ -56,7 +55,6 @@ struct counter_values {
         finished += o.finished;
         switches += o.switches;
         parks += o.parks;
-        readies += o.readies;
         steals += o.steals;
         stolen += o.stolen;
         overflows += o.overflows;
@@ -76,7 +74,6 @@ struct alignas(cache_line_size) counters {
     counter finished;     // fibers that ended here
     counter switches;     // slices begun
     counter parks;        // slices that ended by parking
-    counter readies;      // fibers put onto a run queue from here
     counter steals;       // successful thefts by this processor
     counter stolen;       // fibers taken in them
     counter overflows;    // halves moved to the global queue
@@ -93,7 +90,6 @@ struct alignas(cache_line_size) counters {
         v.finished = finished.get();
         v.switches = switches.get();
         v.parks = parks.get();
-        v.readies = readies.get();
         v.steals = steals.get();
         v.stolen = stolen.get();
         v.overflows = overflows.get();
