@@ -77,7 +77,7 @@ void take_basics(fiber_sight& s, fiber_record const& g)
     s.spawn_site = reinterpret_cast<void const*>(peek(&g.spawn_site));
     s.bound = peek(&g.bound) != 0;
     s.pinned = peek(g.pinned);
-    s.stock = !peek(g.pooled);
+    s.stock = (peek(g.entry) & fiber_record::entry_stock) != 0;
 }
 
 void take(examination const& e, fiber_walk::stacks with, fiber_sight& s)
