@@ -11,6 +11,7 @@
 #define SPINDLE_EXAMPLE_HTTP_SERVER_CONNECTION_HPP
 
 #include <spindle.hpp>
+#include <spindle/asio/fiber_stream.hpp>
 
 #include <boost/asio.hpp>
 #include <boost/asio/ssl.hpp>

@@ -1,8 +1,8 @@
 //
 // spindle/detail/asio/slot_memory.hpp
 // ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-// Room for one handler at a time, so that handlers which come again and again
-// need no heap.
+// Room for one handler at a time, or two, so that handlers which come again and
+// again need no heap.
 //
 // Distributed under the Boost Software License, Version 1.0.
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
@@ -29,17 +29,31 @@ public:
 
     void* allocate(std::size_t bytes)
     {
-        if (bytes <= Size && !taken_.exchange(true, std::memory_order_acquire))
-            return block_;
-        return ::operator new(bytes);
+        auto* const p = try_allocate(bytes);
+        return p ? p : ::operator new(bytes);
     }
 
     void deallocate(void* p) noexcept
     {
-        if (p == static_cast<void*>(block_))
-            taken_.store(false, std::memory_order_release);
-        else
+        if (!try_deallocate(p))
             ::operator delete(p);
+    }
+
+    // nullptr: not here.
+    void* try_allocate(std::size_t bytes) noexcept
+    {
+        if (bytes <= Size && !taken_.exchange(true, std::memory_order_acquire))
+            return block_;
+        return nullptr;
+    }
+
+    // False: it is not from here.
+    [[nodiscard]] bool try_deallocate(void* p) noexcept
+    {
+        if (p != static_cast<void*>(block_))
+            return false;
+        taken_.store(false, std::memory_order_release);
+        return true;
     }
 
 private:
@@ -47,21 +61,39 @@ private:
     alignas(std::max_align_t) std::byte block_[Size];
 };
 
-// The allocator over it, for a handler's associated allocator.
-template <class T, std::size_t Size>
-class slot_allocator {
+// Two blocks. A composed operation of Boost.Beast keeps a part of itself, which is
+// small, for as long as it takes, and starts others meanwhile. Any thread.
+template <std::size_t Large, std::size_t Small>
+class two_slot_memory {
+public:
+    void* allocate(std::size_t bytes)
+    {
+        if (auto* const p = small_.try_allocate(bytes))
+            return p;
+        return large_.allocate(bytes);
+    }
+
+    void deallocate(void* p) noexcept
+    {
+        if (!small_.try_deallocate(p))
+            large_.deallocate(p);
+    }
+
+private:
+    slot_memory<Large> large_;
+    slot_memory<Small> small_;
+};
+
+// The allocator over either, for a handler's associated allocator.
+template <class T, class Memory>
+class memory_allocator {
 public:
     using value_type = T;
 
-    template <class U>
-    struct rebind {
-        using other = slot_allocator<U, Size>;
-    };
-
-    explicit slot_allocator(slot_memory<Size>& memory) noexcept : memory_(&memory) {}
+    explicit memory_allocator(Memory& memory) noexcept : memory_(&memory) {}
 
     template <class U>
-    slot_allocator(slot_allocator<U, Size> const& other) noexcept : memory_(other.memory())
+    memory_allocator(memory_allocator<U, Memory> const& other) noexcept : memory_(other.memory())
     {
     }
 
@@ -73,17 +105,21 @@ public:
 
     void deallocate(T* p, std::size_t) noexcept { memory_->deallocate(p); }
 
-    slot_memory<Size>* memory() const noexcept { return memory_; }
+    Memory* memory() const noexcept { return memory_; }
 
     template <class U>
-    bool operator==(slot_allocator<U, Size> const& other) const noexcept
+    bool operator==(memory_allocator<U, Memory> const& other) const noexcept
     {
         return memory_ == other.memory();
     }
 
 private:
-    slot_memory<Size>* memory_;
+    Memory* memory_;
 };
+
+template <class T, std::size_t Size>
+using slot_allocator = memory_allocator<T, slot_memory<Size>>;
+
 } // namespace spindle::detail
 
 #endif // SPINDLE_DETAIL_ASIO_SLOT_MEMORY_HPP
