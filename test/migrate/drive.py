@@ -95,7 +95,7 @@ def main():
     sources = {p: pathlib.Path(f) for p, f in (s.split("=", 1) for s in options.source)}
 
     try:
-        programs = table.load(
+        programs, missing = table.load(
             options.repo / "test/migrate/edits", options.names, sources, options.work)
         for program in programs:
             program.prepare()
@@ -113,12 +113,14 @@ def main():
     if options.table or options.diffs:
         return 0
 
-    passed = failed = 0
+    for reason in missing:
+        print(f"skip  {reason}")
+    passed, failed = 0, int(not programs)
     if everything and options.boost == TABLE_BOOST:
         current = (options.repo / TABLE).read_text() == table.table(programs)
         print(f"{'ok   ' if current else 'FAIL '} {TABLE} says what is changed"
               f"{'' if current else ': test/migrate/run --table makes it'}")
-        passed, failed = int(current), int(not current)
+        passed, failed = passed + current, failed + (not current)
     start = time.monotonic()
     built = build(programs, options)
     print(f"--- built in {time.monotonic() - start:.0f} s")

@@ -18,6 +18,10 @@ import edit as edits
 BEFORE, AFTER = "before", "after"
 
 
+class NotHere(edits.EditError):
+    """This release of the package has no such program."""
+
+
 class Program:
     """What one edit changes. Its files are in <work>/<name>/before and .../after."""
 
@@ -37,7 +41,7 @@ class Program:
             path = sources[package] / folder
             if any(path.glob(p) for p in self.edit.field("files").split()):
                 return path
-        raise edits.EditError(f"{self.name}: {package} has none of {' '.join(folders)}")
+        raise NotHere(f"{self.name}: {package} has none of {' '.join(folders)}")
 
     def files(self):
         for pattern in self.edit.field("files").split():
@@ -186,10 +190,18 @@ def chapter(programs):
 
 
 def load(folder, names, sources, work):
-    paths = sorted(folder.glob("*.edit"))
-    if not paths:
-        raise edits.EditError("there are no edits")
-    return [Program(p, sources, work) for p in paths if not names or p.stem in names]
+    """The programs, and why there are not more of them."""
+    paths = [p for p in sorted(folder.glob("*.edit")) if not names or p.stem in names]
+    unknown = set(names) - {p.stem for p in paths}
+    if unknown or not paths:
+        raise edits.EditError(f"there is no edit {' '.join(sorted(unknown))}")
+    programs, missing = [], []
+    for path in paths:
+        try:
+            programs.append(Program(path, sources, work))
+        except NotHere as e:
+            missing.append(str(e))
+    return programs, missing
 
 
 def ninja_file(programs, repo, build, work, launcher):
