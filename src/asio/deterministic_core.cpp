@@ -89,6 +89,8 @@ time_point time_here() noexcept
     return c ? c->time() : now();
 }
 
+constexpr time_source run_time{&time_here};
+
 void open_doors()
 {
     auto& d = doors::get();
@@ -97,7 +99,7 @@ void open_doors()
         return;
     d.inner.store(hooks::get().gate_now(), std::memory_order_relaxed);
     hooks::get().set_gate(&gate_with_points);
-    other_time.store(&time_here, std::memory_order_relaxed);
+    other_time.store(&run_time, std::memory_order_relaxed);
 }
 
 void close_doors() noexcept

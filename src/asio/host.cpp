@@ -285,7 +285,8 @@ void host::resume(fiber_record& g) noexcept
 {
     visit const inside;
     auto* const p = inside.held();
-    if (!p || p->unwatched.load(std::memory_order_relaxed) != this || !inside.here()->on_main() || !p->empty_hint()) {
+    if (!p || p->unwatched.load(std::memory_order_relaxed) != this
+        || !inside.here()->on_main() || !p->empty_hint()) {
         ready(g, lane::last);
         return;
     }

@@ -10,6 +10,6 @@
 
 namespace spindle::detail {
 
-constinit atomic<time_function> other_time{nullptr};
+constinit atomic<time_source const*> other_time{nullptr};
 
 } // namespace spindle::detail

@@ -10,6 +10,8 @@
 #define BOOST_TEST_MODULE asio.operation_memory
 #include <spindle.hpp>
 
+#include <support/allocations.hpp>
+
 #include <spindle/detail/asio/slot_memory.hpp>
 
 #include <boost/asio.hpp>
@@ -28,28 +30,11 @@
 
 namespace {
 
-std::atomic<std::size_t> allocations{0};
-
-} // namespace
-
-// Asio's own memory is not counted: it comes by std::aligned_alloc.
-void* operator new(std::size_t n)
-{
-    allocations.fetch_add(1, std::memory_order_relaxed);
-    if (void* const p = std::malloc(n))
-        return p;
-    throw std::bad_alloc();
-}
-
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-
-namespace {
-
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
 using asio::ip::tcp;
 using spindle::use_fiber;
+using spindle_test::allocations;
 using spindle::detail::two_slot_memory;
 
 using small_memory = two_slot_memory<512, 64>;

@@ -26,14 +26,16 @@ inline time_point now() noexcept { return clock::now(); }
 
 // Null, but while a schedule is explored somewhere in the process
 // (asio/deterministic_core.hpp): then it tells the time of the calling thread.
-using time_function = time_point (*)() noexcept;
-extern SPINDLE_DECL atomic<time_function> other_time;
+struct time_source {
+    time_point (*read)() noexcept;
+};
+extern SPINDLE_DECL atomic<time_source const*> other_time;
 
 // What deadlines of waits count from, and are compared with.
 inline time_point time_of_waits() noexcept
 {
-    auto const other = other_time.load(std::memory_order_relaxed); // a function: no data hangs on it
-    return other ? other() : now();
+    auto const* const other = other_time.load(std::memory_order_relaxed); // a constant
+    return other ? other->read() : now();
 }
 
 // At least d, in the clock's units. Not below zero, and max() where d is more than
