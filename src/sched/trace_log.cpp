@@ -15,9 +15,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <fstream>
 #include <limits>
 #include <mutex>
 #include <new>
+#include <string>
 #include <utility>
 
 #if defined(__linux__)
@@ -48,15 +50,53 @@ struct thread_ring {
     bool left = false; // under the log's lock: the thread has ended
 };
 
+// An event's time is what is read fastest: the processor's counter, where the kernel's
+// own clock relies on that. It becomes nanoseconds when the trace is over.
+struct moment {
+    std::uint64_t nanoseconds = 0;
+    std::uint64_t raw = 0;
+};
+
+#if defined(__x86_64__) && defined(__GNUC__)
+std::uint64_t cycles() noexcept { return __builtin_ia32_rdtsc(); }
+
+bool may_count_cycles()
+{
+    std::string name;
+    std::ifstream source("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    return source >> name && name == "tsc";
+}
+#else
+std::uint64_t cycles() noexcept { return 0; }
+bool may_count_cycles() { return false; }
+#endif
+
+std::uint64_t nanoseconds(time_point t) noexcept
+{
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count());
+}
+
+std::uint64_t raw_time(bool counts_cycles) noexcept
+{
+    return counts_cycles ? cycles() : nanoseconds(now());
+}
+
+moment this_moment(bool counts_cycles) noexcept
+{
+    return {nanoseconds(now()), raw_time(counts_cycles)};
+}
+
 struct log {
     mutex lock; // leaf
     atomic<std::uint64_t> session{0}; // odd: a trace is going on. Written under lock
+    atomic<bool> counts_cycles{false}; // written under lock, between two traces
     // Under lock:
     std::size_t capacity = 0;
     std::vector<std::unique_ptr<thread_ring>> rings;
     std::vector<thread_info> threads;
     std::uint64_t refused = 0; // events without a ring
-    std::uint64_t since = 0;
+    moment start;
 
     static log& get()
     {
@@ -69,12 +109,6 @@ struct log {
         std::erase_if(rings, [&](auto const& owned) { return owned.get() == r; });
     }
 };
-
-std::uint64_t nanoseconds(time_point t) noexcept
-{
-    return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count());
-}
 
 thread_info this_thread()
 {
@@ -141,7 +175,9 @@ void open(std::size_t events_per_thread)
     all.threads.clear();
     all.refused = 0;
     all.capacity = std::bit_ceil(std::max<std::size_t>(events_per_thread, 2));
-    all.since = nanoseconds(now());
+    auto const counts_cycles = may_count_cycles();
+    all.counts_cycles.store(counts_cycles, std::memory_order_relaxed);
+    all.start = this_moment(counts_cycles);
     all.session.store(
         all.session.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
@@ -159,7 +195,7 @@ void add(trace_event e) noexcept
             return;
     }
     e.thread = r->thread;
-    e.time = nanoseconds(now());
+    e.time = raw_time(all.counts_cycles.load(std::memory_order_relaxed));
     r->ring.push(e);
 }
 
@@ -169,15 +205,29 @@ contents close()
     std::lock_guard guard(all.lock);
     auto const session = all.session.load(std::memory_order_relaxed);
     all.session.store(session + 1, std::memory_order_release);
+    auto const start = all.start;
+    auto const end = this_moment(all.counts_cycles.load(std::memory_order_relaxed));
     contents c;
     c.lost = all.refused;
     for (auto const& r : all.rings)
-        if (r->session == session)
+        if (r->session == session) {
+            auto const first = c.events.size();
             c.lost += r->ring.collect(c.events);
+            // The counter may be read a little early, or late: not in another order.
+            for (auto i = first + 1; i < c.events.size(); ++i)
+                c.events[i].time = std::max(c.events[i].time, c.events[i - 1].time);
+        }
     std::erase_if(all.rings, [](auto const& r) { return r->left; });
     c.threads = std::move(all.threads);
     all.threads.clear();
-    std::erase_if(c.events, [&](auto const& e) { return e.time < all.since; });
+    std::erase_if(c.events, [&](auto const& e) { return e.time < start.raw; });
+    auto const scale = end.raw > start.raw
+        ? static_cast<double>(end.nanoseconds - start.nanoseconds)
+            / static_cast<double>(end.raw - start.raw)
+        : 1;
+    for (auto& e : c.events)
+        e.time = start.nanoseconds
+            + static_cast<std::uint64_t>(static_cast<double>(e.time - start.raw) * scale);
     std::stable_sort(c.events.begin(), c.events.end(), [](auto const& a, auto const& b) {
         return a.time < b.time;
     });

@@ -67,7 +67,7 @@ struct trace_event {
     std::uint32_t processor = no_processor;
     std::uint64_t fiber = 0; // fiber_id
     std::uint64_t value = 0;
-    std::uint64_t time = 0; // ns of clock; filled in by the log
+    std::uint64_t time = 0; // filled in by the log; ns of clock when that is closed
 };
 
 // Shape
