@@ -77,20 +77,21 @@ std::uint64_t nanoseconds(time_point t) noexcept
         std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count());
 }
 
-std::uint64_t raw_time(bool counts_cycles) noexcept
+std::uint64_t raw_time(bool in_cycles) noexcept
 {
-    return counts_cycles ? cycles() : nanoseconds(now());
+    return in_cycles ? cycles() : nanoseconds(now());
 }
 
-moment this_moment(bool counts_cycles) noexcept
+moment this_moment(bool in_cycles) noexcept
 {
-    return {nanoseconds(now()), raw_time(counts_cycles)};
+    return {nanoseconds(now()), raw_time(in_cycles)};
 }
+
+constinit atomic<std::uint64_t> session_now{0}; // odd: a trace is going on
+constinit atomic<bool> counts_cycles{false};    // changes between two traces
 
 struct log {
-    mutex lock; // leaf
-    atomic<std::uint64_t> session{0}; // odd: a trace is going on. Written under lock
-    atomic<bool> counts_cycles{false}; // written under lock, between two traces
+    mutex lock; // leaf; for writing what is above, too
     // Under lock:
     std::size_t capacity = 0;
     std::vector<std::unique_ptr<thread_ring>> rings;
@@ -122,32 +123,38 @@ thread_info this_thread()
     return info;
 }
 
-struct holder {
-    thread_ring* ring = nullptr;
+// The thread's ring, where it has one.
+thread_local constinit thread_ring* ring_here = nullptr;
 
-    ~holder()
+// Gives it up when the thread ends. Not what add() looks at: a thread-local with a
+// destructor is looked up by way of a guard.
+struct end_of_thread {
+    bool awaited = false;
+
+    ~end_of_thread()
     {
-        if (!ring)
+        if (!ring_here)
             return;
         auto& all = log::get();
         std::lock_guard guard(all.lock);
-        if (ring->session == all.session.load(std::memory_order_relaxed))
-            ring->left = true;
+        if (ring_here->session == session_now.load(std::memory_order_relaxed))
+            ring_here->left = true;
         else
-            all.drop(ring);
-        ring = nullptr;
+            all.drop(ring_here);
+        ring_here = nullptr;
     }
 };
 
-thread_local holder mine;
+thread_local end_of_thread at_end;
 
 // The thread's first event of a trace.
-SPINDLE_NOINLINE thread_ring* new_ring(log& all) noexcept
+SPINDLE_NOINLINE thread_ring* new_ring() noexcept
 {
+    auto& all = log::get();
     std::lock_guard guard(all.lock);
-    if (mine.ring)
-        all.drop(std::exchange(mine.ring, nullptr));
-    auto const session = all.session.load(std::memory_order_relaxed);
+    if (ring_here)
+        all.drop(std::exchange(ring_here, nullptr));
+    auto const session = session_now.load(std::memory_order_relaxed);
     if (session % 2 == 0)
         return nullptr;
     try {
@@ -156,9 +163,10 @@ SPINDLE_NOINLINE thread_ring* new_ring(log& all) noexcept
         auto r = std::make_unique<thread_ring>(all.capacity, session, all.threads.size());
         all.rings.reserve(all.rings.size() + 1);
         all.threads.push_back(this_thread());
-        mine.ring = r.get();
+        ring_here = r.get();
         all.rings.push_back(std::move(r));
-        return mine.ring;
+        at_end.awaited = true;
+        return ring_here;
     } catch (std::bad_alloc const&) {
         ++all.refused;
         return nullptr;
@@ -175,38 +183,35 @@ void open(std::size_t events_per_thread)
     all.threads.clear();
     all.refused = 0;
     all.capacity = std::bit_ceil(std::max<std::size_t>(events_per_thread, 2));
-    auto const counts_cycles = may_count_cycles();
-    all.counts_cycles.store(counts_cycles, std::memory_order_relaxed);
-    all.start = this_moment(counts_cycles);
-    all.session.store(
-        all.session.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    auto const cycles = may_count_cycles();
+    counts_cycles.store(cycles, std::memory_order_relaxed);
+    all.start = this_moment(cycles);
+    session_now.store(
+        session_now.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
 
-void add(trace_event e) noexcept
+void add(trace_event const& e) noexcept
 {
 #if defined(__GNUC__)
     asm volatile("");
 #endif
-    auto& all = log::get();
-    auto* r = mine.ring;
-    if (!r || r->session != all.session.load(std::memory_order_acquire)) [[unlikely]] {
-        r = new_ring(all);
+    auto* r = ring_here;
+    if (!r || r->session != session_now.load(std::memory_order_acquire)) [[unlikely]] {
+        r = new_ring();
         if (!r)
             return;
     }
-    e.thread = r->thread;
-    e.time = raw_time(all.counts_cycles.load(std::memory_order_relaxed));
-    r->ring.push(e);
+    r->ring.push(e, r->thread, raw_time(counts_cycles.load(std::memory_order_relaxed)));
 }
 
 contents close()
 {
     auto& all = log::get();
     std::lock_guard guard(all.lock);
-    auto const session = all.session.load(std::memory_order_relaxed);
-    all.session.store(session + 1, std::memory_order_release);
+    auto const session = session_now.load(std::memory_order_relaxed);
+    session_now.store(session + 1, std::memory_order_release);
     auto const start = all.start;
-    auto const end = this_moment(all.counts_cycles.load(std::memory_order_relaxed));
+    auto const end = this_moment(counts_cycles.load(std::memory_order_relaxed));
     contents c;
     c.lost = all.refused;
     for (auto const& r : all.rings)
