@@ -61,20 +61,25 @@ blocking_call::blocking_call()
     mark_ = std::exchange(m->entry_mark[0], &barred);
     m->count_blocking();
     fiber_->state.store(fiber_state::blocking, std::memory_order_relaxed);
-    if (core.traced()) [[unlikely]]
+    if (core.traced()) [[unlikely]] {
+        where_ = where::traced;
         note_event(core, trace_kind::block, nullptr, fiber_);
+    }
 }
 
 blocking_call::~blocking_call()
 {
-    if (where_ == where::here)
-        return;
-    if (where_ == where::elsewhere) {
-        set_errno(error_);
-        return;
+    if (where_ != where::marked) [[unlikely]] {
+        if (where_ == where::here)
+            return;
+        if (where_ == where::elsewhere) {
+            set_errno(error_);
+            return;
+        }
+        auto const error = get_errno();
+        note_event(*fiber_->scheduler(), trace_kind::unblock, nullptr, fiber_);
+        set_errno(error);
     }
-    if (auto& core = *fiber_->scheduler(); core.traced()) [[unlikely]]
-        note_event(core, trace_kind::unblock, nullptr, fiber_);
     fiber_->state.store(fiber_state::running, std::memory_order_relaxed);
     machine_->count_blocking();
     machine_->entry_mark[0] = mark_;

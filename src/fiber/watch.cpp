@@ -81,8 +81,9 @@ void trace_ready(fiber_record& g, bool by_itself) noexcept
 void note_ready(fiber_record& g, bool by_itself) noexcept
 {
     g.entry |= fiber_record::entry_noted;
-    g.ready_at = now();
-    if (g.scheduler()->traced())
+    auto const what = g.scheduler()->watched();
+    g.ready_at = what & core::watch_latency ? now() : time_point::min();
+    if (what & core::watch_trace)
         trace_ready(g, by_itself);
 }
 

@@ -71,7 +71,7 @@ void core::watch(watch_kind what, bool on) noexcept
     std::lock_guard guard(watching_);
     auto const before = watched_.load(std::memory_order_relaxed);
     auto const after = on ? before | what : before & ~unsigned{what};
-    if (on && !(before & what))
+    if (what == watch_latency && on && !(before & what))
         watched_since_.store(now(), std::memory_order_relaxed);
     watched_.store(after, std::memory_order_relaxed);
     for (unsigned i = 0; i != processor_count(); ++i)

@@ -38,7 +38,7 @@ public:
     SPINDLE_DECL void run_elsewhere(void (*call)(void*) noexcept, void* argument);
 
 private:
-    enum class where { here, marked, elsewhere } where_ = where::here;
+    enum class where { here, marked, traced, elsewhere } where_ = where::here;
     int error_ = 0; // errno, of the other thread
     machine* machine_ = nullptr; // the fiber's, which stays the same meanwhile
     fiber_record* fiber_ = nullptr;

@@ -30,7 +30,7 @@ SPINDLE_DECL void open(std::size_t events_per_thread);
 
 // Any thread, with whatever held: this locks at most its own. Where there is no memory
 // for the thread's ring, or no trace is going on, the event is lost.
-SPINDLE_DECL SPINDLE_NOINLINE void add(trace_event e) noexcept;
+SPINDLE_DECL SPINDLE_NOINLINE void add(trace_event const& e) noexcept;
 
 struct thread_info {
     std::uint64_t system_id;

@@ -67,7 +67,7 @@ struct trace_event {
     std::uint32_t processor = no_processor;
     std::uint64_t fiber = 0; // fiber_id
     std::uint64_t value = 0;
-    std::uint64_t time = 0; // ns of clock; filled in by the log
+    std::uint64_t time = 0; // filled in by the log; ns of clock when that is closed
 };
 
 // Shape
@@ -110,22 +110,24 @@ public:
     {
     }
 
-    // Its thread only.
-    void push(trace_event const& e) noexcept
+    // Its thread only. `thread` and `time` are in the place of the event's own.
+    void push(trace_event const& e, std::uint16_t thread, std::uint64_t time) noexcept
     {
         auto const n = written_.load(std::memory_order_relaxed);
         begun_.store(n + 1, std::memory_order_relaxed);
         fence(std::memory_order_release); // B
         auto* const slot = &words_[(n & mask_) * words_per_event];
-        slot[0].store(e.time, std::memory_order_relaxed);
+        slot[0].store(time, std::memory_order_relaxed);
         slot[1].store(
-            std::uint64_t{e.processor} << 32 | std::uint64_t{e.thread} << 16
+            std::uint64_t{e.processor} << 32 | std::uint64_t{thread} << 16
                 | std::uint64_t{e.detail} << 8 | static_cast<std::uint64_t>(e.kind),
             std::memory_order_relaxed);
         slot[2].store(e.fiber, std::memory_order_relaxed);
         slot[3].store(e.value, std::memory_order_relaxed);
         written_.store(n + 1, std::memory_order_release); // W
     }
+
+    void push(trace_event const& e) noexcept { push(e, e.thread, e.time); }
 
     // Any thread, one at a time. Appends what is there, oldest first; returns how many
     // events are lost.
