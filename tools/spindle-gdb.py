@@ -222,6 +222,9 @@ def backtrace(fiber):
         gdb.invalidate_cached_frames()
     # Frame 0 is the thread's.
     lines = re.split(r"(?m)^(?=#\d)", text)[2:]
+    # From there on each fiber has the same.
+    end = next((i for i, li in enumerate(lines) if re.search(r"\bfiber_main \(", li)), None)
+    lines = lines[:end]
     return "".join(re.sub(r"^#(\d+) *", lambda m: f"#{int(m[1]) - 1:<3}", li) for li in lines)
 
 

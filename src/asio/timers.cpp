@@ -10,6 +10,7 @@
 
 #include <spindle/detail/asio/asio_core.hpp>
 #include <spindle/detail/fiber/machine.hpp>
+#include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/detail/sched/parker.hpp>
 #include <spindle/error.hpp>
 
@@ -45,7 +46,12 @@ private:
     {
         for (;;) {
             expire(now());
-            wake_.park_until(earliest_hint());
+            if (auto const next = earliest_hint(); next != time_point::max()) {
+                wake_.park_until(next);
+            } else {
+                bystander const idle; // it wakes nobody, until somebody comes
+                wake_.park();
+            }
         }
     }
 

@@ -15,6 +15,7 @@
 
 #include <spindle/detail/fiber/saved_registers.hpp>
 
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -297,7 +298,8 @@ BOOST_AUTO_TEST_CASE(not_while_a_coroutine_or_callback_waits_in_a_channel)
     // Its handler counts as work. There could be nobody to send; then it hangs.
     expect_alarms(0, [](spindle::channel<void>& ch) {
         asio::steady_timer timer(this_fiber::get_executor(), 60ms);
-        ch.async_receive([](auto&&...) {});
+        ch.async_receive(
+            asio::bind_executor(this_fiber::get_executor(), [](auto&&...) {}));
         timer.async_wait([ch](error_code) { ch.close(); });
         (void)ch.receive();
     });

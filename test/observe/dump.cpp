@@ -235,8 +235,8 @@ BOOST_AUTO_TEST_CASE(bound_and_pinned_fibers_and_those_of_boost_fiber_are_said_t
             BOOST_TEST(count(text, ", pinned") == 1u);
             BOOST_TEST(says(
                 paragraph(text, "waiting: boost.fiber primitive"), ", made by Boost.Fiber's API"));
-            // Those have no processor to tell the time by.
-            BOOST_TEST(!says(paragraph(text, ", bound to an executor"), ", for "));
+            // It has no processor to tell the time by.
+            BOOST_TEST(!says(paragraph(text, ", pinned"), ", for "));
         }
         ch.close();
         pinned.join();
