@@ -48,6 +48,7 @@ std::map<std::string, definition> const definitions{
     {"semaphore", {1'000'000, "ns/acquire"}},
     {"wait_group", {10'000'000, "ns/done"}},
     {"echo", {0, "requests/s"}},
+    {"echo_stream", {0, "requests/s"}},
     {"http", {0, "requests/s"}},
     {"http_token", {0, "requests/s"}},
     {"hog", {500, "us"}},

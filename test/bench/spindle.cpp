@@ -28,9 +28,9 @@ namespace {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 using bench::options;
-using spindle::error_code;
 using bench::result;
 using bench::stopwatch;
+using spindle::error_code;
 
 // The executor's type is known to the compiler, as in the Asio peers.
 using tcp_socket = asio::basic_stream_socket<tcp, asio::io_context::executor_type>;
@@ -264,6 +264,21 @@ void session(tcp_socket socket)
     }
 }
 
+// The same over a stream that tries first what needs no waiting.
+void session_of_stream(tcp_socket socket)
+{
+    std::array<char, 4096> buffer;
+    error_code ec;
+    for (spindle::fiber_stream stream(std::move(socket));;) {
+        auto const n = stream.read_some(asio::buffer(buffer), ec);
+        if (ec)
+            return;
+        asio::write(stream, asio::buffer(buffer, n), ec);
+        if (ec)
+            return;
+    }
+}
+
 // A fiber of this function for each connection.
 result serve(options const& o, void (*session)(tcp_socket))
 {
@@ -385,6 +400,8 @@ int main(int argc, char** argv)
             {"wait_group", on_scheduler(wait_group)},
             {"parked", on_scheduler(parked)},
             {"echo", on_scheduler(echo)},
+            {"echo_stream",
+             on_scheduler([](options const& o) { return serve(o, session_of_stream); })},
             {"http", on_scheduler([](options const& o) { return serve(o, http_session); })},
             {"http_token",
              on_scheduler([](options const& o) { return serve(o, http_session_by_token); })},
