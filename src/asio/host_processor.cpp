@@ -10,7 +10,6 @@
 
 #include <spindle/detail/asio/asio_access.hpp>
 #include <spindle/detail/asio/host.hpp>
-#include <spindle/detail/asio/thread_memory.hpp>
 #include <spindle/detail/base/cpu_relax.hpp>
 #include <spindle/detail/fiber/fiber_pool.hpp>
 #include <spindle/detail/fiber/watch.hpp>
@@ -118,7 +117,6 @@ host_processor::turn_in_asio::~turn_in_asio()
 
 void host_processor::loop(machine& m)
 {
-    thread_memory memory;
     for (bool last_turn = false;;) {
         if (may_end()) {
             // Completions that were posted before the last fiber ended have their
@@ -169,12 +167,9 @@ void host_processor::loop(machine& m)
                 if (host_.idle_.end_search())
                     host_.wake_one();
             }
-            {
-                thread_memory::scope const here(memory);
-                m.run(
-                    static_cast<fiber_record&>(*r), slices.load(std::memory_order_relaxed),
-                    may_go_on.load(std::memory_order_relaxed));
-            }
+            m.run(
+                static_cast<fiber_record&>(*r), slices.load(std::memory_order_relaxed),
+                may_go_on.load(std::memory_order_relaxed));
             if (!holds(m))
                 return;
             if (m.has_stock_fibers() && ++stock_turn_ % 4 == 0)

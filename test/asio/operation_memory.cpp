@@ -15,14 +15,12 @@
 #include <spindle/detail/asio/slot_memory.hpp>
 
 #include <boost/asio.hpp>
-#include <boost/asio/detail/thread_context.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdlib>
 #include <new>
@@ -127,28 +125,6 @@ BOOST_AUTO_TEST_CASE(of_beast_takes_nothing_from_the_heap)
             BOOST_TEST(least == 0u);
         },
         {.processors = 1});
-}
-
-BOOST_AUTO_TEST_SUITE_END()
-
-BOOST_AUTO_TEST_SUITE(a_fiber_of_a_host)
-
-// Without being taken for a handler of its io_context.
-BOOST_AUTO_TEST_CASE(has_what_asio_keeps_for_a_thread)
-{
-    for (unsigned const processors : {1u, 2u, 4u, 8u})
-        spindle::run(
-            [] {
-                for (int i = 0; i != 100; ++i) {
-                    BOOST_REQUIRE(asio::detail::thread_context::top_of_thread_call_stack());
-                    auto& ioc = static_cast<asio::io_context&>(
-                        asio::query(spindle::this_fiber::get_executor(), asio::execution::context));
-                    BOOST_REQUIRE(!ioc.get_executor().running_in_this_thread());
-                    spindle::this_fiber::yield();
-                    spindle::this_fiber::sleep_for(std::chrono::microseconds(10));
-                }
-            },
-            {.processors = processors});
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -49,7 +49,7 @@ std::map<std::string, definition> const definitions{
     {"wait_group", {10'000'000, "ns/done"}},
     {"echo", {0, "requests/s"}},
     {"echo_traced", {0, "requests/s"}},
-    {"stream_echo", {0, "requests/s"}},
+    {"echo_stream", {0, "requests/s"}},
     {"http", {0, "requests/s"}},
     {"http_token", {0, "requests/s"}},
     {"hog", {500, "us"}},

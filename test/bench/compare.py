@@ -39,6 +39,7 @@ class Case:
     name: str
     workload: str
     count: int | None = None        # None: the programs' own
+    peers: str | None = None        # None: the peers' workload has the same name
     quick_count: int | None = None  # None: not in a quick run
 
 
@@ -60,9 +61,9 @@ CASES = [
     Case("semaphore", "semaphore", quick_count=100_000),
     Case("wait_group", "wait_group", quick_count=1_000_000),
     Case("echo", "echo", quick_count=0),
-    Case("stream_echo", "stream_echo", quick_count=0),
+    Case("echo_stream", "echo_stream", quick_count=0, peers="echo"),
     Case("http", "http", quick_count=0),
-    Case("http_token", "http_token", quick_count=0),
+    Case("http_token", "http_token", quick_count=0, peers="http"),
     Case("hog", "hog", quick_count=200),
     Case("hog_echo", "hog_echo", quick_count=0),
     Case("blocking", "blocking", quick_count=1000),
@@ -106,10 +107,11 @@ class Bench:
 
     def measure(self, contender, case, threads):
         """One run: the JSON object that the program, or a server's client, prints."""
-        command = [self.program(contender), "--workload", case.workload, "--threads", str(threads)]
-        if case.workload.endswith("echo"):
+        workload = case.peers if case.peers and contender != SPINDLE else case.workload
+        command = [self.program(contender), "--workload", workload, "--threads", str(threads)]
+        if "echo" in workload:
             return self._measure_server(command, threads, [])
-        if case.workload.startswith("http"):
+        if workload.startswith("http"):
             return self._measure_server(command, threads, ["--http"])
         count = case.quick_count if self.quick else case.count
         if count is not None:

@@ -29,9 +29,9 @@ namespace {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 using bench::options;
-using spindle::error_code;
 using bench::result;
 using bench::stopwatch;
+using spindle::error_code;
 
 // The executor's type is known to the compiler, as in the Asio peers.
 using tcp_socket = asio::basic_stream_socket<tcp, asio::io_context::executor_type>;
@@ -265,13 +265,12 @@ void session(tcp_socket socket)
     }
 }
 
-// The same over a stream that looks synchronous.
-void stream_session(tcp_socket socket)
+// The same over a stream that tries first what needs no waiting.
+void session_of_stream(tcp_socket socket)
 {
     std::array<char, 4096> buffer;
-    spindle::fiber_stream<tcp_socket> stream(std::move(socket));
-    boost::system::error_code ec;
-    for (;;) {
+    error_code ec;
+    for (spindle::fiber_stream stream(std::move(socket));;) {
         auto const n = stream.read_some(asio::buffer(buffer), ec);
         if (ec)
             return;
@@ -297,7 +296,6 @@ result serve(options const& o, void (*session)(tcp_socket))
 }
 
 result echo(options const& o) { return serve(o, session); }
-result stream_echo(options const& o) { return serve(o, stream_session); }
 
 void http_session(tcp_socket socket)
 {
@@ -411,7 +409,8 @@ int main(int argc, char** argv)
             {"parked", on_scheduler(parked)},
             {"echo", on_scheduler(echo)},
             {"echo_traced", on_scheduler(echo_traced)},
-            {"stream_echo", on_scheduler(stream_echo)},
+            {"echo_stream",
+             on_scheduler([](options const& o) { return serve(o, session_of_stream); })},
             {"http", on_scheduler([](options const& o) { return serve(o, http_session); })},
             {"http_token",
              on_scheduler([](options const& o) { return serve(o, http_session_by_token); })},
