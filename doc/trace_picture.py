@@ -131,7 +131,8 @@ def draw(path, start, end):
             f'<path d="M{xa:.1f},{ya + 9} C{xa + 8:.1f},{ya + 9} {xb - 8:.1f},{yb + 9} '
             f'{xb:.1f},{yb + 9}" fill="none" stroke="#24292f" stroke-width="0.6" '
             f'marker-end="url(#tip)"/>')
-    for e in instants:
+    written = {}
+    for e in sorted(instants, key=lambda e: e["ts"]):
         at = e["pid"], e["tid"]
         if at not in where or not p.start <= e["ts"] <= p.end:
             continue
@@ -140,7 +141,8 @@ def draw(path, start, end):
         p.parts.append(
             f'<path d="M{x:.1f},{y - 1} l4,-5 l-8,0 z" fill="#cf222e">'
             f"<title>{html.escape(title)}</title></path>")
-        if e["cat"] == "retake" and groups[e["pid"]] != "threads":
+        if e["cat"] == "retake" and groups[e["pid"]] != "threads" and x > written.get(at, 0):
+            written[at] = x + 5.5 * len(e["name"]) + 12
             p.text(x + 5, y - 1, e["name"], 9, fill="#cf222e")
 
     p.axis(p.y)
