@@ -141,6 +141,20 @@ private:
     bool volatile alive_ = true;
 };
 
+// Relacy has no pointers to constants.
+template <class T>
+class atomic<T const*> {
+public:
+    atomic() = default;
+    atomic(T const* p) : value_(const_cast<T*>(p)) {}
+
+    T const* load(std::memory_order o) const { return value_.load(o); }
+    void store(T const* p, std::memory_order o) { value_.store(const_cast<T*>(p), o); }
+
+private:
+    atomic<T*> value_;
+};
+
 class mutex {
 public:
     void lock() { mutex_.lock($); }
