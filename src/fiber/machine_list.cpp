@@ -9,7 +9,6 @@
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/detail/fiber/machine_list.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
@@ -31,19 +30,53 @@
 
 namespace spindle::detail {
 
-// Never destroyed: threads may outlive it.
+// Lists that take no memory and have no destructor: what is in them joins where nothing
+// may fail, and threads may outlive them.
 struct machine_entry::all {
     std::mutex mutex; // leaf
     machine_entry* first = nullptr;
 
-    static all& get()
+    static all& get() noexcept
     {
-        static all& instance = *new all;
+        static constinit all instance;
+        return instance;
+    }
+};
+
+struct bystander::all {
+    std::mutex mutex; // leaf
+    bystander* first = nullptr;
+
+    static all& get() noexcept
+    {
+        static constinit all instance;
         return instance;
     }
 };
 
 namespace {
+
+// The last one comes first.
+template <class List, class Entry>
+void join_list(List& list, Entry& e, Entry* Entry::*next, Entry* Entry::*previous) noexcept
+{
+    std::lock_guard guard(list.mutex);
+    e.*next = list.first;
+    if (list.first)
+        list.first->*previous = &e;
+    list.first = &e;
+}
+
+template <class List, class Entry>
+void leave_list(List& list, Entry& e, Entry* Entry::*next, Entry* Entry::*previous) noexcept
+{
+    std::lock_guard guard(list.mutex);
+    auto* const before = e.*previous;
+    auto* const after = e.*next;
+    (before ? before->*next : list.first) = after;
+    if (after)
+        after->*previous = before;
+}
 
 long this_thread_number() noexcept
 {
@@ -56,23 +89,15 @@ long this_thread_number() noexcept
 
 } // namespace
 
-machine_entry::machine_entry(machine& m) : machine_(m), thread_(this_thread_number())
+machine_entry::machine_entry(machine& m) noexcept
+    : machine_(m), thread_(this_thread_number())
 {
-    auto& a = all::get();
-    std::lock_guard guard(a.mutex);
-    next_ = a.first;
-    if (next_)
-        next_->previous_ = this;
-    a.first = this;
+    join_list(all::get(), *this, &machine_entry::next_, &machine_entry::previous_);
 }
 
 machine_entry::~machine_entry()
 {
-    auto& a = all::get();
-    std::lock_guard guard(a.mutex);
-    (previous_ ? previous_->next_ : a.first) = next_;
-    if (next_)
-        next_->previous_ = previous_;
+    leave_list(all::get(), *this, &machine_entry::next_, &machine_entry::previous_);
 }
 
 void machine_entry::list(std::vector<machine_sight>& out)
@@ -94,40 +119,23 @@ void machine_entry::list(std::vector<machine_sight>& out)
 
 // --- other threads -------------------------------------------------------------------
 
-namespace {
-
-struct bystanders {
-    std::mutex mutex; // leaf
-    std::vector<long> threads;
-
-    static bystanders& get()
-    {
-        static bystanders& instance = *new bystanders;
-        return instance;
-    }
-};
-
-} // namespace
-
-bystander::bystander() : thread_(this_thread_number())
+bystander::bystander() noexcept : thread_(this_thread_number())
 {
-    auto& b = bystanders::get();
-    std::lock_guard guard(b.mutex);
-    b.threads.push_back(thread_);
+    join_list(all::get(), *this, &bystander::next_, &bystander::previous_);
 }
 
 bystander::~bystander()
 {
-    auto& b = bystanders::get();
-    std::lock_guard guard(b.mutex);
-    b.threads.erase(std::find(b.threads.begin(), b.threads.end(), thread_));
+    leave_list(all::get(), *this, &bystander::next_, &bystander::previous_);
 }
 
 void bystander::list(std::vector<long>& out)
 {
-    auto& b = bystanders::get();
-    std::lock_guard guard(b.mutex);
-    out = b.threads;
+    out.clear();
+    auto& a = all::get();
+    std::lock_guard guard(a.mutex);
+    for (auto const* b = a.first; b; b = b->next_)
+        out.push_back(b->thread_);
 }
 
 bool list_threads(std::vector<long>& out)

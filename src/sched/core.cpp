@@ -19,18 +19,19 @@ namespace spindle::detail {
 
 namespace {
 
-// All schedulers of the process, newest first. Never destroyed: guests may outlive it.
+// All schedulers of the process, newest first. Takes no memory, and has no destructor:
+// guests may outlive it.
 struct core_list {
     mutex lock;
     core::listed* first = nullptr;
     unsigned watched = 0; // what those to come are to watch
 
-    static core_list& get()
-    {
-        static core_list& instance = *new core_list;
-        return instance;
-    }
+    static core_list& get() noexcept;
 };
+
+constinit core_list all_cores;
+
+core_list& core_list::get() noexcept { return all_cores; }
 
 } // namespace
 

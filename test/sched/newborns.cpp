@@ -165,7 +165,7 @@ namespace {
 struct on_processor {
     silent home;
     processor p{home, 0};
-    std::array<item, 12> items;
+    std::array<item, 100> items;
 
     on_processor()
     {
@@ -188,16 +188,33 @@ BOOST_AUTO_TEST_CASE(runs_the_newest_first)
     BOOST_TEST(o.p.empty_hint());
 }
 
-BOOST_AUTO_TEST_CASE(lets_what_was_woken_wait_for_a_few_of_them_only)
+BOOST_AUTO_TEST_CASE(lets_what_was_woken_wait_for_a_round_of_them)
 {
     on_processor o;
     auto& woken = o.items[0];
-    o.home.put_tail(o.p, woken);
-    for (std::size_t i = 1; i != o.items.size(); ++i)
+    for (int i = 0; i != 3; ++i) {
+        o.home.put_tail(o.p, woken);
+        for (std::size_t k = 1; k != o.items.size(); ++k)
+            o.home.put_new(o.p, o.items[k]);
+        std::size_t before = 0;
+        while (o.p.pick() != &woken)
+            ++before;
+        BOOST_TEST(before <= slices_in_a_row + 1); // and the one in the lane
+        while (o.p.pick())
+            ;
+    }
+}
+
+// A yield is for what is queued, and that is for the most part what was just started.
+BOOST_AUTO_TEST_CASE(runs_a_few_newborns_before_what_yielded)
+{
+    on_processor o;
+    o.home.put_tail(o.p, o.items[0]);
+    for (std::size_t i = 1; i != 30; ++i)
         o.home.put_new(o.p, o.items[i]);
-    std::size_t before = 0;
-    while (o.p.pick() != &woken)
-        BOOST_TEST_REQUIRE(++before <= 4u);
+    for (std::size_t i = 30; i-- != 1;)
+        BOOST_TEST(number_of(o.p.pick()) == i);
+    BOOST_TEST(o.p.pick() == &o.items[0]);
 }
 
 BOOST_AUTO_TEST_CASE(comes_to_the_oldest_below_a_stream_of_new_ones)

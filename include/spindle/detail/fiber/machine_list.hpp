@@ -37,7 +37,7 @@ struct machine_sight {
 // somebody passes it by.
 class SPINDLE_DECL bystander {
 public:
-    bystander();
+    bystander() noexcept;
     bystander(bystander const&) = delete;
     bystander& operator=(bystander const&) = delete;
     ~bystander();
@@ -46,7 +46,11 @@ public:
     static void list(std::vector<long>& out);
 
 private:
+    struct all;
+
     long const thread_;
+    bystander* previous_ = nullptr; // in the list, under its lock
+    bystander* next_ = nullptr;
 };
 
 // Any thread. The numbers of all threads of the process; false: they cannot be known.
@@ -56,7 +60,7 @@ private:
 class SPINDLE_DECL machine_entry {
 public:
     // On its thread.
-    explicit machine_entry(machine& m);
+    explicit machine_entry(machine& m) noexcept;
     machine_entry(machine_entry const&) = delete;
     machine_entry& operator=(machine_entry const&) = delete;
     ~machine_entry();

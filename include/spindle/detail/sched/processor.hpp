@@ -113,15 +113,18 @@ struct processor {
     std::vector<victim_memory> seen;
 
 private:
-    // Of those that have not run, the oldest may lie below a stream of new ones; and what
-    // was woken must not wait for all that is started meanwhile.
+    // What was woken, or has yielded, waits for a round of newborns at most; and the
+    // oldest of those lies below a stream of new ones for so long only.
     runnable* pick_queued() noexcept
     {
         if (fresh.empty_hint()) [[likely]]
             return queue.try_pop();
-        if (++turns_ % queue_turn == 0)
+        if (begun_ == slices_in_a_row) {
+            begun_ = 0;
             if (auto* const r = queue.try_pop())
                 return r;
+        }
+        ++begun_;
         auto* r = static_cast<runnable*>(nullptr);
         if (coarse_now - oldest_at_ < oldest_every) [[likely]] {
             r = fresh.pop_newest();
@@ -132,11 +135,10 @@ private:
         return r ? r : queue.try_pop();
     }
 
-    static constexpr unsigned queue_turn = 4;
     // Each one so begun may be the root of a tree that is alive beside the others.
     static constexpr auto oldest_every = std::chrono::milliseconds(10);
 
-    unsigned turns_ = 0;
+    unsigned begun_ = 0; // newborns since the queue had its turn
     time_point oldest_at_ = coarse_now;
 };
 
