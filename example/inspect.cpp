@@ -45,10 +45,10 @@ namespace {
 
 // --- what goes wrong ------------------------------------------------------------------
 
-void wait_for_an_answer(spindle::channel<std::string> answer) { (void)answer.receive(); }
+[[gnu::noinline]] void wait_for_an_answer(spindle::channel<std::string> answer) { (void)answer.receive(); }
 
 // Whoever should answer has been forgotten: nobody else has this channel.
-void leak()
+[[gnu::noinline]] void leak()
 {
     spindle::channel<std::string> answer;
     spindle::go({.name = "leaked"}, [answer] { wait_for_an_answer(answer); });
@@ -58,7 +58,7 @@ struct accounts {
     spindle::mutex savings, giro;
 };
 
-void transfer(spindle::mutex& from, spindle::mutex& to)
+[[gnu::noinline]] void transfer(spindle::mutex& from, spindle::mutex& to)
 {
     std::scoped_lock const take(from);
     this_fiber::sleep_for(10ms);
@@ -148,7 +148,7 @@ void accept_all(std::shared_ptr<server> const& s)
     }
 }
 
-void wait_for_what_does_not_come()
+[[gnu::noinline]] void wait_for_what_does_not_come()
 {
     spindle::channel<void> never;
     (void)never.receive();
