@@ -9,6 +9,7 @@
 #include <spindle/detail/asio/schedtrace.hpp>
 
 #include <spindle/detail/asio/asio_core.hpp>
+#include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/error.hpp>
 
 #include <boost/system/errc.hpp>
@@ -93,6 +94,7 @@ void schedtrace::stop() noexcept
 
 void schedtrace::run(asio_core const& of, duration every)
 {
+    bystander const here; // it wakes nobody
     auto const start = now();
     std::unique_lock guard(mutex_);
     for (auto next = start + every;; next += every) {
