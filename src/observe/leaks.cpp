@@ -128,7 +128,7 @@ private:
     {
         for_each_record(
             [](fiber_record& g, void* all) {
-                if (!g.pooled)
+                if (!g.pooled())
                     return;
                 auto const top = reinterpret_cast<word>(&g) + ((sizeof g + 63) & ~std::size_t{63});
                 static_cast<std::vector<block>*>(all)->push_back({top - g.stack_size, top, g.id});
