@@ -113,6 +113,15 @@ void const* chan_core::core_of(void const* lock) noexcept
         - (reinterpret_cast<std::byte const*>(&any.lock) - whole);
 }
 
+void const* chan_core::handles_of(void const* lock) noexcept
+{
+    nobodys const any;
+    chan_core const& c = any;
+    return static_cast<std::byte const*>(lock)
+        + (reinterpret_cast<std::byte const*>(&c.handles_)
+           - reinterpret_cast<std::byte const*>(&c.lock));
+}
+
 // --- how it ended ------------------------------------------------------------------------
 
 namespace {

@@ -382,8 +382,6 @@ collect_fibers(dump_style const& style, std::function<bool(fiber_sight const&)> 
             auto& f = fibers.emplace_back();
             for (auto const& frame : stacks.unwind(s))
                 f.calls.push_back(frame.returns_to);
-            for (std::uintptr_t volatile& w : s.stack) // find_leaks() would see it, when freed
-                w = 0;
             s.stack = {};
             f.seen = std::move(s);
         }

@@ -43,6 +43,7 @@ struct examination {
 
 struct part_of_walk {
     fiber_walk::stacks with;
+    fiber_walk::note_function note;
     std::vector<fiber_sight>& out;
     std::vector<machine_sight> machines;
     examination all[most_in_part] = {};
@@ -79,7 +80,8 @@ void take_basics(fiber_sight& s, fiber_record const& g)
     s.stock = (peek(g.entry) & fiber_record::entry_stock) != 0;
 }
 
-void take(examination const& e, fiber_walk::stacks with, fiber_sight& s)
+void take(
+    examination const& e, fiber_walk::stacks with, fiber_walk::note_function note, fiber_sight& s)
 {
     auto& g = *e.g;
     s.state = e.was;
@@ -92,6 +94,8 @@ void take(examination const& e, fiber_walk::stacks with, fiber_sight& s)
         s.reason = g.reason.load(std::memory_order_relaxed);
         s.since = time_point(duration(static_cast<duration::rep>(peek(&g.since))));
         s.waits_on = reinterpret_cast<void const*>(peek(&g.commit_argument));
+        if (note)
+            s.note = note(s);
     }
     if (with == fiber_walk::stacks::no || why_no_stacks())
         return;
@@ -165,7 +169,7 @@ void look_at_part(std::span<fiber_record* const> records, void* argument)
                 continue;
             auto& s = part.out[i];
             if (take_basics(s, *all[i].g); tried[i].g) {
-                take(tried[i], part.with, s);
+                take(tried[i], part.with, part.note, s);
                 all[i].done = end(tried[i]);
             }
             if (!all[i].done) {
@@ -187,7 +191,7 @@ void look_at_part(std::span<fiber_record* const> records, void* argument)
 
 } // namespace
 
-fiber_walk::fiber_walk(stacks with) : with_(with)
+fiber_walk::fiber_walk(stacks with, note_function note) : with_(with), note_(note)
 {
     walking.lock();
 }
@@ -200,7 +204,7 @@ bool fiber_walk::next(std::vector<fiber_sight>& out)
     out.reserve(most_in_part);
     if (over_)
         return false;
-    part_of_walk part{with_, out, {}};
+    part_of_walk part{with_, note_, out, {}};
     over_ = !walk_records(std::exchange(begins_, false), &look_at_part, &part);
     return true;
 }

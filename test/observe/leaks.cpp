@@ -18,7 +18,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <memory>
 #include <sstream>
 #include <string>
 
@@ -37,16 +36,6 @@ std::size_t abandoned(std::vector<spindle::leaked_fiber> const& all)
         std::count_if(all.begin(), all.end(), [](auto const& f) { return f.abandoned; }));
 }
 
-// The channel's last handles are those of the fibers: nobody can ever send. In a frame
-// of its own, which is over when the fibers are looked at.
-[[gnu::noinline]] auto leak()
-{
-    spindle::channel<int> ch;
-    return std::pair(
-        spindle::spawn({.name = "leaked"}, [ch] { (void)ch.receive(); }),
-        spindle::spawn([ch] { (void)ch.receive(); }));
-}
-
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(leaks)
@@ -54,6 +43,13 @@ BOOST_AUTO_TEST_SUITE(leaks)
 BOOST_AUTO_TEST_CASE(a_fiber_in_a_channel_that_only_it_has_is_abandoned)
 {
     over_processors([] {
+        // The channel's last handles are those of the fibers: nobody can ever send.
+        auto leak = [] {
+            spindle::channel<int> ch;
+            return std::pair(
+                spindle::spawn({.name = "leaked"}, [ch] { (void)ch.receive(); }),
+                spindle::spawn([ch] { (void)ch.receive(); }));
+        };
         auto both = leak();
         BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 2; }));
         auto const found = spindle::find_leaks(0s);
@@ -109,28 +105,6 @@ BOOST_AUTO_TEST_CASE(one_that_refers_to_the_handle_of_a_fiber_that_waits_is_not)
     });
 }
 
-BOOST_AUTO_TEST_CASE(one_in_a_channel_that_lies_on_the_heap_or_in_the_program_is_not)
-{
-    static spindle::channel<int>* program;
-    over_processors([] {
-        auto const shared = std::make_shared<spindle::channel<int>>();
-        spindle::channel<int> global;
-        program = new spindle::channel<int>(global);
-        global = spindle::channel<int>();
-        auto in_heap = spindle::spawn([&] { (void)shared->receive(); });
-        auto in_program = spindle::spawn([] { (void)program->receive(); });
-        BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 2; }));
-        auto const found = spindle::find_leaks(0s);
-        BOOST_TEST(found.size() == 2u);
-        BOOST_TEST(abandoned(found) == 0u);
-        shared->close();
-        program->close();
-        in_heap.join();
-        in_program.join();
-        delete program;
-    });
-}
-
 BOOST_AUTO_TEST_CASE(a_nil_channel_is_for_ever)
 {
     over_processors([] {
@@ -160,7 +134,7 @@ BOOST_AUTO_TEST_CASE(short_waits_and_those_for_what_is_outside_are_not_listed)
     });
 }
 
-// Channels, stacks and memory may go at any time.
+// The channel may go at any time; the count of its handles is read all the same.
 BOOST_AUTO_TEST_CASE(channels_may_go_while_they_are_looked_at)
 {
     for (auto const n : processor_counts) {
@@ -168,7 +142,7 @@ BOOST_AUTO_TEST_CASE(channels_may_go_while_they_are_looked_at)
         std::atomic<bool> over{false};
         std::size_t looks = 0;
         std::thread looker([&] {
-            for (; !over.load() || looks < 5; ++looks)
+            for (; !over.load() || looks < 20; ++looks)
                 (void)spindle::find_leaks(0s);
         });
         s.run([&] {
@@ -181,7 +155,7 @@ BOOST_AUTO_TEST_CASE(channels_may_go_while_they_are_looked_at)
         });
         over = true;
         looker.join();
-        BOOST_TEST(looks >= 5u);
+        BOOST_TEST(looks >= 20u);
     }
 }
 

@@ -46,16 +46,14 @@ struct leaked_fiber {
  * of which nobody knows since when they wait.
  *
  * `abandoned` is said of a fiber in a nil channel; and of one that sends to or receives
- * from a channel to which nothing refers in all of the program's memory but the stacks of
- * such fibers, and what their functions have captured. Go finds that out by its garbage
- * collector. This is an approximation, and a careful one: what the fiber keeps on the heap,
- * and what looks like a pointer by chance, or was left behind in memory that is not in
- * use, hides a leak. Wrong can be only a handle that is nowhere but in a register of a
- * running thread; so ask twice before anything drastic. Where stacks cannot be read (`dump`
- * says so), or where a mapping has more than 8 GiB, only nil channels are abandoned.
- *
- * @par Complexity
- * Reads all memory that the process may write to, once.
+ * from a channel which only such fibers have: there are no more handles of it than
+ * fibers that wait in it, and on the stack of no other fiber does its address lie. Go
+ * finds that out by its garbage collector. This is an approximation, in both ways:
+ * a handle that the fiber refers to, and somebody else keeps, on a running fiber's
+ * stack or in a heap object, is taken for the fiber's; a channel whose waiting fibers
+ * have two handles each is never said to be abandoned. Where stacks cannot be read
+ * (`dump` says so) the second half of the rule is missing: then only nil channels are
+ * abandoned.
  *
  * @par Thread Safety
  * Any thread, any fiber. As `dump`, it stops nobody.

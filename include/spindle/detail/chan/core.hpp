@@ -197,7 +197,9 @@ public:
     [[nodiscard]] chan_result wait(
         queue& q, void* slot, fiber_record* self, wait_reason why) noexcept;
 
-    // The whole of the channel with that lock, which is not touched.
+    // Where the count of handles lies, and the whole, of the channel with that lock: to
+    // be looked at. Neither is touched.
+    [[nodiscard]] static void const* handles_of(void const* lock) noexcept;
     [[nodiscard]] static void const* core_of(void const* lock) noexcept;
 
     biased_lock lock; // above the locks of run queues and timers

@@ -81,6 +81,7 @@ struct fiber_sight {
     void const* spawn_site = nullptr;
     core const* home = nullptr;
     long thread = 0;                   // running: the system's number of the thread; 0: unknown
+    std::uintptr_t note = 0;           // of the walk's note_function
     std::uintptr_t stack_pointer = 0;  // as it was saved; 0: no copy
     std::vector<std::uintptr_t> stack; // from there on, upwards
 
@@ -93,7 +94,11 @@ class SPINDLE_DECL fiber_walk {
 public:
     enum class stacks : bool { no, yes };
 
-    explicit fiber_walk(stacks with);
+    // Called while a waiting fiber is examined, for what may be read only then: if the
+    // fiber has gone on meanwhile the result is thrown away, but it must not crash.
+    using note_function = std::uintptr_t (*)(fiber_sight const& s) noexcept;
+
+    explicit fiber_walk(stacks with, note_function note = nullptr);
     ~fiber_walk();
     fiber_walk(fiber_walk const&) = delete;
     fiber_walk& operator=(fiber_walk const&) = delete;
@@ -103,6 +108,7 @@ public:
 
 private:
     stacks const with_;
+    note_function const note_;
     bool begins_ = true;
     bool over_ = false;
 };
