@@ -49,7 +49,8 @@ BOOST_AUTO_TEST_CASE(the_newest_runs_next_on_one_processor)
         for (char const c : {'a', 'b', 'c'})
             group.go([&, c] { order += c; });
         group.wait();
-        BOOST_TEST(order == "cba"); // Go would have the others in turn
+        // The others too, newest first, unless the oldest just has its turn.
+        BOOST_TEST((order == "cba" || order == "cab"), order);
     });
 }
 

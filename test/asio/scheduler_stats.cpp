@@ -185,7 +185,8 @@ BOOST_AUTO_TEST_CASE(of_the_processors_add_up)
         BOOST_TEST(sum.steals == all.steals);
         BOOST_TEST(sum.stolen == all.stolen);
         BOOST_TEST(all.finished == 501u);
-        BOOST_TEST(sum.spawned >= 500u);
+        BOOST_TEST(all.spawned >= 500u);
+        BOOST_TEST(sum.spawned <= all.spawned); // a thread may have lost its processor
     }
 }
 
@@ -233,7 +234,8 @@ BOOST_AUTO_TEST_CASE(is_measured_of_each_fiber_that_becomes_ready)
             });
             auto const all = s->stats();
             BOOST_TEST(all.measures_latency);
-            BOOST_TEST(all.latency.count() >= 201u); // each child, and each join; and main
+            // Each child, and main; a join only where the child has not ended before.
+            BOOST_TEST(all.latency.count() >= 101u);
             BOOST_TEST(all.latency.total.count() > 0);
             std::uint64_t sum = 0;
             for (auto const& p : all.by_processor)

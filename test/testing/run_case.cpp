@@ -57,6 +57,7 @@ BOOST_AUTO_TEST_CASE(what_leaves_it_comes_back)
     BOOST_CHECK_THROW(std::rethrow_exception(r.error), std::out_of_range);
 }
 
+#if !defined(SPINDLE_TSAN) // it has a thread of its own, which might wake somebody
 BOOST_AUTO_TEST_CASE(a_deadlock_is_found_before_the_time_is_up)
 {
     auto const start = std::chrono::steady_clock::now();
@@ -71,6 +72,7 @@ BOOST_AUTO_TEST_CASE(a_deadlock_is_found_before_the_time_is_up)
     }
     BOOST_TEST((std::chrono::steady_clock::now() - start < 1min));
 }
+#endif
 
 BOOST_AUTO_TEST_CASE(leaked_fibers_are_named)
 {

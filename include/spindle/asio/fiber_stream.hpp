@@ -87,6 +87,8 @@ public:
         requires std::is_constructible_v<Stream, Args...>
     explicit fiber_stream(Args&&... args) : next_(std::forward<Args>(args)...)
     {
+        if constexpr (access::possible)
+            access::prepare(next_);
     }
 
     fiber_stream(fiber_stream&&) = default;

@@ -111,6 +111,11 @@ struct direct_access<boost::asio::basic_stream_socket<Protocol, Executor>> {
     static constexpr bool possible = true;
 
     template <class Stream>
+    static void prepare(Stream&) noexcept
+    {
+    }
+
+    template <class Stream>
     static direct_result read(Stream& s, ::iovec* buffers, std::size_t count) noexcept
     {
         return receive_now(s.native_handle(), buffers, count);
@@ -124,10 +129,18 @@ struct direct_access<boost::asio::basic_stream_socket<Protocol, Executor>> {
 };
 
 // Descriptors have no flag for a call: the descriptor itself must not block, as it
-// does not from Asio's first asynchronous operation on.
+// does not from Asio's first asynchronous operation on. One that is open is told so
+// before two fibers can use it, one to read and one to write.
 template <class Executor>
 struct direct_access<boost::asio::posix::basic_stream_descriptor<Executor>> {
     static constexpr bool possible = true;
+
+    template <class Stream>
+    static void prepare(Stream& s) noexcept
+    {
+        if (s.is_open())
+            (void)blocks(s);
+    }
 
     template <class Stream>
     static direct_result read(Stream& s, ::iovec* buffers, std::size_t count) noexcept
