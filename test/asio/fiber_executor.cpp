@@ -267,8 +267,8 @@ BOOST_AUTO_TEST_CASE(a_callback_that_was_there_is_free_to_wait)
                 t.check(!ec);
                 lines.send(std::string(data.data(), n)); // there is no room: it waits
             }));
-        timer.async_wait(asio::bind_executor(ex, [&](error_code) {
-            asio::write(b, asio::buffer("hello", 5));
+        timer.async_wait(asio::bind_executor(ex, [&, &to = b](error_code) {
+            asio::write(to, asio::buffer("hello", 5));
             t.check(lines.receive() == "hello");
             asio::steady_timer again(ioc, 1ms);
             again.async_wait(use_fiber);
@@ -510,6 +510,8 @@ BOOST_AUTO_TEST_CASE(what_is_submitted_while_its_io_context_goes_away_is_destroy
     struct poster {
         of_context executor;
         bool& called;
+
+        poster(of_context ex, bool& c) : executor(std::move(ex)), called(c) {}
         ~poster()
         {
             asio::post(executor, [this] { called = true; });

@@ -211,10 +211,6 @@ public:
     {
         return a.loop_ == b.loop_;
     }
-    friend bool operator!=(loop_executor const& a, loop_executor const& b) noexcept
-    {
-        return !(a == b);
-    }
 
 private:
     event_loop* loop_;

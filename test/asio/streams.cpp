@@ -118,14 +118,13 @@ using tls_stream = ssl::stream<tcp::socket>;
 BOOST_AUTO_TEST_CASE(an_echo_over_tls)
 {
     tls_contexts contexts;
-    auto& [server, client] = contexts;
     over_threads([&](asio::io_context& ioc, unsigned threads) {
         tally t;
         for (int i = 0; i != 6; ++i) {
             auto [a, b] = connected(ioc.get_executor());
             spindle::spawn(
                 ioc,
-                [s = tls_stream(std::move(a), server)]() mutable {
+                [s = tls_stream(std::move(a), contexts.server)]() mutable {
                     s.async_handshake(ssl::stream_base::server, use_fiber);
                     std::string text(5000, ' ');
                     for (;;) {
@@ -136,7 +135,7 @@ BOOST_AUTO_TEST_CASE(an_echo_over_tls)
                 asio::detached);
             spindle::spawn(
                 ioc,
-                [&t, s = tls_stream(std::move(b), client)]() mutable {
+                [&t, s = tls_stream(std::move(b), contexts.client)]() mutable {
                     s.async_handshake(ssl::stream_base::client, use_fiber);
                     for (std::size_t size : {1u, 100u, 20'000u}) {
                         std::string const sent(size, 'z');
@@ -157,7 +156,6 @@ BOOST_AUTO_TEST_CASE(an_echo_over_tls)
 BOOST_AUTO_TEST_CASE(stops_meet_tls_operations)
 {
     tls_contexts contexts;
-    auto& [server, client] = contexts;
     tally t;
     {
         asio::io_context ioc;
@@ -165,8 +163,8 @@ BOOST_AUTO_TEST_CASE(stops_meet_tls_operations)
             auto [a, b] = connected(ioc.get_executor());
             spindle::spawn(
                 ioc,
-                [&, i, s = tls_stream(std::move(a), server),
-                 c = tls_stream(std::move(b), client)]() mutable {
+                [&, i, s = tls_stream(std::move(a), contexts.server),
+                 c = tls_stream(std::move(b), contexts.client)]() mutable {
                     auto one = spindle::spawn([&] {
                         s.async_handshake(ssl::stream_base::server, use_fiber);
                         char text[10];

@@ -281,7 +281,7 @@ BOOST_AUTO_TEST_CASE(errno_is_the_new_threads_after_a_migration)
 BOOST_AUTO_TEST_CASE(current_is_the_machine_of_the_thread_after_a_migration)
 {
     on_scheduler s(4);
-    std::atomic<int> wrong{0};
+    std::atomic<int> wrong_machine{0}, wrong_fiber{0}, no_processor{0};
     s.run([&] {
         spindle::wait_group group;
         for (int i = 0; i != 8; ++i)
@@ -292,14 +292,16 @@ BOOST_AUTO_TEST_CASE(current_is_the_machine_of_the_thread_after_a_migration)
                     auto* const m = machine::current();
                     hop();
                     auto const same = thread == thread_number();
-                    wrong += same != (m == machine::current());
-                    wrong += machine::current()->running() != self;
-                    wrong += !machine::current()->held();
+                    wrong_machine += same != (m == machine::current());
+                    wrong_fiber += machine::current()->running() != self;
+                    no_processor += !machine::current()->held();
                 }
             });
         group.wait();
     });
-    BOOST_TEST(wrong == 0);
+    BOOST_TEST(wrong_machine == 0);
+    BOOST_TEST(wrong_fiber == 0);
+    BOOST_TEST(no_processor == 0);
 }
 
 BOOST_AUTO_TEST_CASE(a_plain_thread_has_no_machine_until_it_needs_one)
