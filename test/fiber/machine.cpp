@@ -281,7 +281,7 @@ BOOST_AUTO_TEST_CASE(errno_is_the_new_threads_after_a_migration)
 BOOST_AUTO_TEST_CASE(current_is_the_machine_of_the_thread_after_a_migration)
 {
     on_scheduler s(4);
-    std::atomic<int> wrong_machine{0}, wrong_fiber{0}, no_processor{0};
+    std::atomic<int> wrong_machine{0}, wrong_fiber{0};
     s.run([&] {
         spindle::wait_group group;
         for (int i = 0; i != 8; ++i)
@@ -294,14 +294,14 @@ BOOST_AUTO_TEST_CASE(current_is_the_machine_of_the_thread_after_a_migration)
                     auto const same = thread == thread_number();
                     wrong_machine += same != (m == machine::current());
                     wrong_fiber += machine::current()->running() != self;
-                    no_processor += !machine::current()->held();
+                    // Not whether it holds a processor: the monitor may take that as soon
+                    // as main has left for the fiber, and this thread may have found out.
                 }
             });
         group.wait();
     });
     BOOST_TEST(wrong_machine == 0);
     BOOST_TEST(wrong_fiber == 0);
-    BOOST_TEST(no_processor == 0);
 }
 
 BOOST_AUTO_TEST_CASE(a_plain_thread_has_no_machine_until_it_needs_one)
