@@ -62,16 +62,16 @@ void on_thread(deterministic_options options, Function fn)
 std::string order_of(deterministic_options options)
 {
     std::string order;
+    boost::fibers::unbuffered_channel<int> over; // who has pushed may be inside for a while
+    spindle::mutex m;
+    auto const run = [&](char c) {
+        for (int i = 0; i != 4; ++i) {
+            std::lock_guard const guard(m);
+            order += c;
+        }
+        over.push(1);
+    };
     on_thread(options, [&] {
-        boost::fibers::unbuffered_channel<int> over;
-        spindle::mutex m;
-        auto const run = [&](char c) {
-            for (int i = 0; i != 4; ++i) {
-                std::lock_guard const guard(m);
-                order += c;
-            }
-            over.push(1);
-        };
         boost::fibers::fiber a([&] { run('a'); }), b([&] { run('b'); });
         spindle::go([&] { run('c'); });
         spindle::go([&] { run('d'); });

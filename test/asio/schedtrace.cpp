@@ -60,7 +60,7 @@ std::string error_output_of(Function fn)
     for (int c; (c = std::fgetc(file)) != EOF;)
         text += static_cast<char>(c);
     std::fclose(file);
-    return text;
+    return std::regex_replace(text, std::regex("==\\d+==[^\n]*\n"), ""); // a sanitizer's
 }
 
 // How much, so far.

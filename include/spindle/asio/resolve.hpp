@@ -63,7 +63,7 @@ boost::asio::ip::basic_resolver_results<Protocol> resolve_name(
         ec = operation_aborted();
         return {};
     }
-    if ((flags & ~without_effect) == base::flags()
+    if ((static_cast<int>(flags) & ~static_cast<int>(without_effect)) == 0 // Asio's ~ is undefined
         && resolve_numbers<Protocol>(host, service, family, numbers)) {
         ec = {};
         return numbers;
