@@ -74,8 +74,9 @@ namespace spindle::detail {
 //
 // Why it is correct
 //
-//   A fiber parks by yield(): pick_next() runs on its stack, chooses and
-//   swaps exception state; then, on the next stack and with the registers
+//   A fiber parks by give_way(), which is Boost.Fiber's yield with a short way
+//   first: on the fiber's stack it chooses who is next and swaps exception
+//   state; then, on the next stack and with the registers
 //   saved, Boost.Fiber calls awakened(), which detaches the fiber and runs its
 //   commit function. Nothing reads or writes the fiber after a commit that
 //   returned true. That is Go's gopark(unlockf).
