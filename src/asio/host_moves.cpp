@@ -152,6 +152,7 @@ duration host::look_round(
         auto const seen = look_at(*p, at);
         auto const v = policy.judge(i, seen, at);
         auto done = false;
+        auto taken = retaken::no;
         switch (v) {
         case verdict::leave:
             break;
@@ -164,20 +165,22 @@ duration host::look_round(
             done = true;
             break;
         case verdict::hand_off:
-            done = retake(*p, seen, nullptr, to_wake, moves);
-            if (done)
+            taken = retake(*p, seen, nullptr, to_wake, moves);
+            if (taken == retaken::yes)
                 handoffs_.fetch_add(1, std::memory_order_relaxed);
             break;
         case verdict::preempt:
-            done = retake(*p, seen, &hogs, to_wake, moves);
-            if (done) {
+            taken = retake(*p, seen, &hogs, to_wake, moves);
+            if (taken == retaken::yes) {
                 preemptions_.fetch_add(1, std::memory_order_relaxed);
                 hogs.back().ran = policy.since(i, at);
             }
             break;
         }
-        if (done)
+        if (done || taken == retaken::yes)
             policy.done(i, now());
+        else if (taken == retaken::missed)
+            policy.missed(i);
     }
     moves.unlock();
     if (orphans) {
@@ -192,19 +195,20 @@ duration host::look_round(
     return policy.pause();
 }
 
-bool host::retake(
+host::retaken host::retake(
     host_processor& p, monitor_policy::look const& seen, hog_list* hogs,
     std::vector<host_machine*>& to_wake, std::unique_lock<std::mutex>& moves) noexcept
 {
     auto* const spare = reserve(moves, true);
     if (!spare)
-        return false;
+        return retaken::no;
     // That may have taken a while.
     auto* const m = p.runs_here;
-    if (!m || m->blocking() != seen.blocking || p.stats.switches.get() != seen.slices
-        || !m->right().try_examine()) {
+    auto const same =
+        m && m->blocking() == seen.blocking && p.stats.switches.get() == seen.slices;
+    if (!same || !m->right().try_examine()) {
         put_back(*spare);
-        return false;
+        return same ? retaken::missed : retaken::no;
     }
     if (hogs) {
         auto const* const g = m->examined_fiber();
@@ -222,7 +226,7 @@ bool host::retake(
         p.io.stop(); // the machine comes back after the present handler
     give(p, *spare);
     to_wake.push_back(spare); // reserved
-    return true;
+    return retaken::yes;
 }
 
 void host::expire_orphans(time_point at) noexcept

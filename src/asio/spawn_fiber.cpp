@@ -23,8 +23,7 @@ fiber_record& prepare_fiber(place const& where, spawn_options&& options, void co
             "the execution context is being destroyed: it starts no fibers any more");
     auto const size
         = options.stack_size != 0 ? options.stack_size : where.core->options().stack_size;
-    visit const inside;
-    auto& g = acquire_fiber(inside.held(), size);
+    auto& g = acquire_fiber(size);
     if (!options.name.empty())
         set_name(g, std::move(options.name));
     g.spawn_site = site;

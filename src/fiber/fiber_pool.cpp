@@ -234,21 +234,36 @@ std::size_t real_size(std::size_t wanted)
 
 } // namespace
 
-fiber_record& acquire_fiber(processor* p, std::size_t stack_size)
+namespace {
+
+// Inside, by a thread that holds `p` or nothing.
+fiber_record* take_resting(processor* p, std::size_t stack_size) noexcept
 {
     if (p && p->fiber_size == stack_size && p->resting) [[likely]] {
         auto* const r = p->resting;
         p->resting = r->next;
         --p->resting_count;
-        return static_cast<fiber_record&>(*r);
+        return static_cast<fiber_record*>(r);
     }
-    if (stack_size < stack_pool::min_size || stack_size > stack_pool::max_size)
+    return take_shared(p, stack_size);
+}
+
+} // namespace
+
+fiber_record& acquire_fiber(std::size_t stack_size)
+{
+    if (stack_size < stack_pool::min_size || stack_size > stack_pool::max_size) [[unlikely]]
         throw_error(
             make_error_code(boost::system::errc::invalid_argument),
             "a fiber's stack_size must be between 16 KiB and 1 GiB");
     auto const size = real_size(stack_size);
-    if (auto* const g = take_shared(p, size))
-        return *g;
+    {
+        visit const inside;
+        if (auto* const g = take_resting(inside.held(), size)) [[likely]]
+            return *g;
+    }
+    // Outside: the system's part of it takes so long that the monitor, where the
+    // spawner has to give way, would hardly ever find it there.
     static bool const described = [] {
         set_overflow_describer(&name_for_overflow);
         install_overflow_handler();

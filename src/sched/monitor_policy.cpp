@@ -23,6 +23,9 @@ constexpr unsigned looks_before_pauses_grow = 50;
 // An answer takes a thread's wake-up.
 constexpr duration answer_time = std::chrono::microseconds(100);
 
+// Who is inside each time will be so the next time.
+constexpr unsigned most_misses = 100;
+
 // All asleep for so many of the longest pauses: until somebody wakes up.
 constexpr unsigned looks_before_sleep = 5;
 
@@ -57,6 +60,7 @@ monitor_policy::verdict monitor_policy::judge(unsigned id, look const& l, time_p
     if (l.is == look::asleep ? !same : !goes_on) {
         m.since = at;
         m.another = false;
+        m.misses = 0;
     }
     m.last = l;
 
@@ -82,8 +86,11 @@ void monitor_policy::done(unsigned id, time_point at)
         m.another = true;
     else
         m.since = m.round = at;
+    m.misses = 0;
     long_call_ |= m.last.blocking % 2 != 0;
 }
+
+void monitor_policy::missed(unsigned id) { missed_ |= ++memory_[id].misses <= most_misses; }
 
 duration monitor_policy::pause()
 {
@@ -98,7 +105,7 @@ duration monitor_policy::pause()
         pause_ = std::min(2 * pause_, longest_);
     }
     looks_again_ = new_call && !looks_again_;
-    if (looks_again_)
+    if (std::exchange(missed_, false) || looks_again_)
         return shortest_;
     if (pause_ == longest_ && still_ >= looks_before_sleep)
         return duration::max();

@@ -11,12 +11,19 @@
 
 #include <boost/assert.hpp>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 
 // What a system lacks of these it does without.
 #if !defined(MAP_ANONYMOUS)
@@ -100,6 +107,32 @@ bool probe_madvise() noexcept
                        ::access(static_cast<char const*>(p), F_OK) != 0 && errno == EFAULT;
     ::munmap(p, page);
     return works;
+}
+
+// How many of the `count` ranges could be made guards in one call.
+std::size_t advise_row(
+    char* first, std::size_t bytes, std::size_t stride, std::size_t count) noexcept
+{
+#if defined(__linux__) && defined(SYS_process_madvise)
+    constexpr int this_process = -10001; // PIDFD_SELF_THREAD_GROUP, Linux 6.14
+    std::array<iovec, 32> ranges;
+    std::size_t done = 0;
+    while (done != count) {
+        auto const n = std::min(count - done, ranges.size());
+        for (std::size_t i = 0; i != n; ++i)
+            ranges[i] = {first + (done + i) * stride, bytes};
+        auto const r = ::syscall(
+            SYS_process_madvise, this_process, ranges.data(), n, advice_guard_install, 0U);
+        if (r > 0)
+            done += static_cast<std::size_t>(r) / bytes;
+        if (r != static_cast<long>(n * bytes))
+            break;
+    }
+    return done;
+#else
+    (void)first, (void)bytes, (void)stride, (void)count;
+    return 0;
+#endif
 }
 
 means known_guard_means() noexcept
@@ -213,6 +246,14 @@ guard_kind os_guard(void* p, std::size_t bytes) noexcept
         mprotect_guards_left.fetch_add(1, std::memory_order_relaxed);
     }
     return guard_kind::none;
+}
+
+std::size_t os_guard_row(
+    void* first, std::size_t bytes, std::size_t stride, std::size_t count) noexcept
+{
+    return known_guard_means() == means::madvise
+               ? advise_row(static_cast<char*>(first), bytes, stride, count)
+               : 0;
 }
 
 guard_kind os_guard_means() noexcept

@@ -205,27 +205,46 @@ void stack_pool::deallocate(stack_block block) noexcept
 
 // Making more. ------------------------------------------------------------------
 
-stack_pool::slot* stack_pool::carve_locked(size_class& c) noexcept
+// As many as there are already, up to a bound: a program with few fibers makes few.
+stack_pool::row stack_pool::carve_locked(size_class& c) noexcept
 {
     auto* const from = c.fresh;
     if (from == nullptr)
-        return nullptr;
-    auto const index = from->carved.load(std::memory_order_relaxed); // ours: we hold the lock
-    auto* const s = ::new (reinterpret_cast<char*>(from + 1) + index * sizeof(slot)) slot;
-    s->top = reinterpret_cast<char*>(from) + from->geo.header + (index + 1) * from->geo.stride -
-             index % stagger_count * stagger_step;
-    from->carved.store(index + 1, std::memory_order_release); // C
-    if (index + 1 == from->geo.slots)
+        return {};
+    auto const first = from->carved.load(std::memory_order_relaxed); // ours: we hold the lock
+    auto const count =
+        std::min(std::clamp<std::size_t>(c.slots, 1, carve_most), from->geo.slots - first);
+    for (auto i = first; i != first + count; ++i) {
+        auto* const s = ::new (reinterpret_cast<char*>(from + 1) + i * sizeof(slot)) slot;
+        // Slots that lie a multiple of 128 KiB apart compete for the same sets of a
+        // second-level cache: they differ in their steps, and so do neighbours.
+        s->top = reinterpret_cast<char*>(from) + from->geo.header + (i + 1) * from->geo.stride -
+                 (i + i / 32) % stagger_count * stagger_step;
+    }
+    from->carved.store(first + count, std::memory_order_release); // C
+    if (first + count == from->geo.slots)
         c.fresh = from->next_fresh;
-    ++c.slots;
+    c.slots += count;
     if (++c.in_use > c.high_water)
         c.high_water = c.in_use;
-    return s;
+    return {from, first, count};
+}
+
+void stack_pool::guard(row const& r) noexcept
+{
+    auto& g = r.in->geo;
+    auto* const first = reinterpret_cast<char*>(r.in) + g.header + r.first * g.stride;
+    auto const done = r.count > 1 ? os_guard_row(first, g.guard, g.stride, r.count) : 0;
+    guards_[std::size_t(stack::guard_kind::madvise)].fetch_add(done, std::memory_order_relaxed);
+    for (auto i = done; i != r.count; ++i) {
+        auto const kind = os_guard(first + i * g.stride, g.guard);
+        guards_[std::size_t(kind)].fetch_add(1, std::memory_order_relaxed);
+    }
 }
 
 stack_pool::slot& stack_pool::make_slot(size_class& c, std::size_t size)
 {
-    slot* s = nullptr;
+    row carved;
     slab* mapped = nullptr;
     geometry geo;
     for (bool refused = false;; refused = mapped == nullptr) {
@@ -239,20 +258,24 @@ stack_pool::slot& stack_pool::make_slot(size_class& c, std::size_t size)
                 c.fresh = mapped;
             }
             // Somebody may have freed a stack, or mapped a slab, since we looked.
-            if ((s = take_free_locked(c)) != nullptr)
+            if (auto* const s = take_free_locked(c))
                 return *s;
-            if ((s = carve_locked(c)) != nullptr)
+            if ((carved = carve_locked(c)).count != 0)
                 break;
         }
         if (refused)
             throw_error(make_error_code(errc::no_stack_memory));
         mapped = map_slab(geo, size);
     }
-    BOOST_ASSERT(&slot_of(geo, s->top) == s);
-    auto* const end = reinterpret_cast<char*>(round_up(address_of(s->top), os_page_size()));
-    auto const kind = os_guard(end - geo.stride, geo.guard);
-    guards_[std::size_t(kind)].fetch_add(1, std::memory_order_relaxed);
-    return *s;
+    guard(carved);
+    auto* const slots = slots_of(*carved.in) + carved.first;
+    BOOST_ASSERT(&slot_of(geo, slots->top) == slots);
+    if (carved.count != 1) {
+        std::lock_guard const hold(c.lock);
+        for (auto i = carved.count - 1; i != 0; --i)
+            c.cold.push(slots[i]);
+    }
+    return *slots;
 }
 
 stack_pool::slab* stack_pool::map_slab(geometry const& g, std::size_t size) noexcept

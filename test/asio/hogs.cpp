@@ -444,6 +444,21 @@ BOOST_AUTO_TEST_CASE(who_only_makes_others_ready_is_a_hog_too)
     BOOST_TEST(s->stats().preemptions >= 1u);
 }
 
+// It is inside the scheduler, or the system, nearly all the time; and what it starts
+// gives its stacks to what it starts later.
+BOOST_AUTO_TEST_CASE(who_does_nothing_but_spawn_is_a_hog_too)
+{
+    on_scheduler s(quick(1));
+    std::atomic<bool> enough{false};
+    s.run([&] {
+        spindle::wait_group group;
+        while (!enough)
+            group.go([&] { enough = true; });
+        group.wait();
+    });
+    BOOST_TEST(s->stats().preemptions >= 1u);
+}
+
 BOOST_AUTO_TEST_CASE(a_lone_fiber_keeps_its_processor)
 {
     on_scheduler s(quick(1));

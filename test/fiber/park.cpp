@@ -275,7 +275,7 @@ BOOST_AUTO_TEST_CASE(a_plain_thread_keeps_the_scheduler_until_it_is_out)
         spindle::spawn(
             s,
             [&] {
-                auto& g = acquire_fiber(nullptr, 64 * 1024);
+                auto& g = acquire_fiber(64 * 1024);
                 set_task(g, [&]() noexcept { place.wait(); });
                 start_fiber(g, core_of(s), new slow_poster(s, slow));
             },

@@ -182,6 +182,27 @@ BOOST_AUTO_TEST_CASE(short_calls_get_one_more_look_each_pause)
     }
 }
 
+BOOST_AUTO_TEST_CASE(who_was_missed_is_looked_at_again_soon_but_not_for_ever)
+{
+    watched w;
+    (void)w.after(0us);
+    for (int i = 0; i != 2; ++i) {
+        int soon = 0;
+        BOOST_TEST((w.after(10ms) == verdict::preempt));
+        for (;;) {
+            w.policy.missed(0);
+            BOOST_TEST((w.after(w.last_pause) == verdict::preempt));
+            if (w.last_pause != 20us)
+                break;
+            BOOST_REQUIRE(++soon < 1000);
+        }
+        BOOST_TEST(soon > 50);
+        w.policy.done(0, w.at);
+        BOOST_TEST((w.after(1ms) == verdict::leave));
+        BOOST_TEST((w.last_pause == 10ms));
+    }
+}
+
 BOOST_AUTO_TEST_CASE(when_all_have_slept_for_long_it_sleeps_too)
 {
     watched w;

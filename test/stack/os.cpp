@@ -116,6 +116,30 @@ BOOST_AUTO_TEST_CASE(a_guard_stops_access_by_either_means)
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_row_is_guarded_as_far_as_it_says)
+{
+    auto const page = os_page_size();
+    constexpr std::size_t count = 100;
+    for (auto const kind : {guard_kind::madvise, guard_kind::mprotect}) {
+        os_set_guard_means(kind);
+        auto* const p = static_cast<char*>(os_reserve(count * 4 * page, page));
+        BOOST_TEST_REQUIRE(p != nullptr);
+        auto const done = os_guard_row(p + page, 2 * page, 4 * page, count);
+        BOOST_TEST(done <= count);
+        if (os_guard_means() != guard_kind::madvise)
+            BOOST_TEST(done == 0u);
+        BOOST_TEST_MESSAGE(done << " of " << count << " guards in a row");
+        for (std::size_t i = 0; i != count; ++i) {
+            auto* const slot = p + i * 4 * page;
+            BOOST_TEST(accessible(slot + page - 1));
+            BOOST_TEST(accessible(slot + page) == (i >= done));
+            BOOST_TEST(accessible(slot + 3 * page - 1) == (i >= done));
+            BOOST_TEST(accessible(slot + 3 * page));
+        }
+        os_release(p, count * 4 * page);
+    }
+}
+
 BOOST_AUTO_TEST_CASE(no_means_no_guard)
 {
     auto const page = os_page_size();

@@ -47,9 +47,11 @@ BOOST_AUTO_TEST_CASE(counts_what_is_out_and_what_is_idle)
     auto s = get_statistics();
     BOOST_TEST(s.maps == 1u);
     BOOST_TEST(s.mapped_bytes >= 5 * 128 * kib);
-    BOOST_TEST(s.slots == 5u);
+    auto const slots = s.slots;
+    BOOST_TEST(slots >= 5u);
+    BOOST_TEST(slots < 10u); // some are made ahead, in proportion
     BOOST_TEST(s.in_use == 5u);
-    BOOST_TEST(s.idle == 0u);
+    BOOST_TEST(s.idle == slots - 5);
     BOOST_TEST(s.high_water == 5u);
 
     for (int i = 0; i != 3; ++i) {
@@ -58,15 +60,15 @@ BOOST_AUTO_TEST_CASE(counts_what_is_out_and_what_is_idle)
     }
     s = get_statistics();
     BOOST_TEST(s.in_use == 2u);
-    BOOST_TEST(s.idle == 3u);
-    BOOST_TEST(s.slots == 5u);
+    BOOST_TEST(s.idle == slots - 2);
+    BOOST_TEST(s.slots == slots);
     BOOST_TEST(s.high_water == 5u);
     BOOST_TEST(s.trimmed == 0u);
 
     BOOST_TEST(pool.trim(0) == 3u);
     s = get_statistics();
     BOOST_TEST(s.trimmed == 3u);
-    BOOST_TEST(s.idle == 3u);
+    BOOST_TEST(s.idle == slots - 2);
     for (auto const& b : blocks)
         pool.deallocate(b);
     BOOST_TEST(get_statistics().in_use == 0u);
@@ -77,9 +79,11 @@ BOOST_AUTO_TEST_CASE(counts_guards_by_their_kind)
     auto& pool = stack_pool::instance();
     auto const before = get_statistics();
     std::vector<stack_block> blocks;
+    std::size_t size = 128 * kib; // the first of a size is made alone
     for (auto const kind : {guard_kind::madvise, guard_kind::mprotect, guard_kind::none}) {
         spindle::detail::os_set_guard_means(kind);
-        blocks.push_back(pool.allocate(128 * kib));
+        blocks.push_back(pool.allocate(size));
+        size *= 2;
     }
     spindle::detail::os_set_guard_means(guard_kind::madvise);
     auto const after = get_statistics();

@@ -31,7 +31,7 @@ enum class guard_kind : unsigned char {
 struct statistics {
     std::size_t mapped_bytes = 0; ///< Address space taken; a page costs memory when touched.
     std::size_t maps = 0;         ///< Mappings made; each holds many stacks.
-    std::size_t slots = 0;        ///< Stacks made so far: `in_use` + `idle`.
+    std::size_t slots = 0;        ///< Stacks made so far, some of them ahead: `in_use` + `idle`.
     std::size_t in_use = 0;       ///< Handed out.
     std::size_t idle = 0;         ///< Waiting for the next fiber.
     std::size_t high_water = 0;   ///< Most ever in use, for each size, summed.

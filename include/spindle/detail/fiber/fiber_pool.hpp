@@ -51,11 +51,12 @@ struct processor;
 //
 // Evidence: test/fiber/fiber_pool.cpp
 
-// Any thread; `p` is the processor that the caller holds, or nullptr. A resting
-// or a new fiber with at least `stack_size` bytes. Throws errc::no_stack_memory.
-[[nodiscard]] SPINDLE_DECL fiber_record& acquire_fiber(processor* p, std::size_t stack_size);
+// Any thread. A resting or a new fiber with at least `stack_size` bytes. Throws
+// errc::no_stack_memory.
+[[nodiscard]] SPINDLE_DECL fiber_record& acquire_fiber(std::size_t stack_size);
 
-// Gives back what acquire_fiber() gave, unused.
+// Gives back what acquire_fiber() gave, unused. `p` is the processor that the
+// caller holds, or nullptr.
 SPINDLE_DECL void release_fiber(processor* p, fiber_record& g) noexcept;
 
 // The processor's owner, before it lets the processor go for good.

@@ -71,6 +71,10 @@ public:
     // The verdict was carried out.
     SPINDLE_DECL void done(unsigned id, time_point at);
 
+    // It was not, since the machine was inside at that moment, as one is most of the
+    // time that does nothing but spawn. Such a moment passes.
+    SPINDLE_DECL void missed(unsigned id);
+
     // After all have been judged: until the next look. max(): all have been asleep
     // for long, and nothing happens until somebody is woken.
     SPINDLE_DECL duration pause();
@@ -81,6 +85,7 @@ private:
         time_point since{};  // it has looked like that
         time_point round{};  // the last change of rounds
         bool another = false; // was woken in its place
+        unsigned misses = 0;  // since then
     };
 
     duration const handoff_after_, preempt_after_, shortest_, longest_;
@@ -89,6 +94,7 @@ private:
     bool new_call_ = false;  // at this look somebody was in a call that blocks, the first time
     bool long_call_ = false; // and in one that was seen before, and keeps something waiting
     bool looks_again_ = false; // this pause is for telling the two apart
+    bool missed_ = false;   // at this look somebody was missed, not for the hundredth time
     bool stir_ = false;     // at this look somebody did anything
     unsigned quiet_ = 0;    // looks without a long call, in a row
     unsigned still_ = 0;    // looks without anything, in a row

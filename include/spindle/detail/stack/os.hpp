@@ -34,6 +34,12 @@ SPINDLE_DECL void os_release(void* p, std::size_t bytes) noexcept;
 // memory stays as accessible as it was. Guards are for ever.
 SPINDLE_DECL stack::guard_kind os_guard(void* p, std::size_t bytes) noexcept;
 
+// The same for `count` of them, each `stride` bytes after the one before, where one
+// call can do it: how many of the first are guards now, by madvise. None on a system
+// that has no such call; os_guard is for the rest.
+SPINDLE_DECL std::size_t os_guard_row(
+    void* first, std::size_t bytes, std::size_t stride, std::size_t count) noexcept;
+
 // What os_guard tries first. Asks the system at the first call.
 SPINDLE_DECL stack::guard_kind os_guard_means() noexcept;
 
