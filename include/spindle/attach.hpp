@@ -26,9 +26,19 @@ namespace spindle {
  * spindle::attach(ioc, {.stack_size = 64 * 1024});
  * @endcode
  *
+ * With `guest_threads`, threads of Spindle's run it beside the user's:
+ *
+ * @code
+ * asio::io_context ioc;
+ * spindle::attach(ioc, {.guest_threads = 3});
+ * spindle::spawn(ioc, serve, asio::detached); // may run before run() is called
+ * ioc.run(); // the fourth
+ * @endcode
+ *
  * @throws system_error `boost::system::errc::invalid_argument` after the first
  * `spawn` on it, for a scheduler's own io_context, for one that was made
- * without locking, and when an option is out of bounds.
+ * without locking, and when an option is out of bounds; `errc::thread_limit` when the
+ * system refuses one of `guest_threads`: then there is none of them.
  */
 SPINDLE_DECL void attach(boost::asio::io_context& ioc, scheduler_options options);
 

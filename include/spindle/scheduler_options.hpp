@@ -54,6 +54,19 @@ struct scheduler_options {
      */
     unsigned max_threads = 10'000;
 
+    /// How many threads of Spindle's own run a user's io_context.
+    /**
+     * For `attach`; beside the user's. 0: none, so that only the user's threads run
+     * its handlers. With some, handlers that are not in a strand may run at the same
+     * time, as with several threads in `run()`. They come when a fiber is spawned, or
+     * goes on, and leave when the io_context is stopped or out of work, as `run()`
+     * does; after `restart()` they come with the next `spawn`. What a handler
+     * throws there goes to `unhandled_exception`. When the io_context is destroyed it
+     * is stopped first, and they leave it: it must not be one of them that destroys it.
+     * At most 1024.
+     */
+    unsigned guest_threads = 0;
+
     /// How long a call inside `blocking` keeps its processor from others.
     /**
      * After that the processor goes to another thread, at the next look of the

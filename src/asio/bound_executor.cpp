@@ -94,6 +94,7 @@ void bound_executor::post_slice(fiber_record& g) noexcept
     boost::asio::post(
         executor_,
         boost::asio::bind_allocator(slot_allocator<void, 256>(slice_memory_), slice(g)));
+    core.has_posted();
 }
 
 } // namespace spindle::detail

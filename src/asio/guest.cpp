@@ -124,6 +124,8 @@ void guest::serve(boost::asio::io_context& io)
     if (this->io())
         return;
     timers_ = std::make_unique<guest_timers>(*this, io);
+    if (auto const n = std::exchange(options_.guest_threads, 0)) // once
+        threads_ = std::make_unique<guest_threads>(*this, io, n);
     io_.store(&io, std::memory_order_release);
 }
 
@@ -187,15 +189,22 @@ void guest::wake_one() noexcept
     auto* const here = io();
     if (!here || closing())
         return;
-    if (posted_.load(std::memory_order_seq_cst)
-        || posted_.exchange(true, std::memory_order_seq_cst))
-        return; // I2
-    boost::asio::post(
-        *here, boost::asio::bind_allocator(slot_allocator<void, 256>(drain_memory_), [this] {
-            posted_.store(false, std::memory_order_seq_cst); // I1
-            if (!drain(nullptr))
-                timers_->retry();
-        }));
+    if (!posted_.load(std::memory_order_seq_cst)
+        && !posted_.exchange(true, std::memory_order_seq_cst)) // I2
+        boost::asio::post(
+            *here, boost::asio::bind_allocator(slot_allocator<void, 256>(drain_memory_), [this] {
+                posted_.store(false, std::memory_order_seq_cst); // I1
+                if (!drain(nullptr))
+                    timers_->retry();
+            }));
+    if (threads_)
+        threads_->call();
+}
+
+void guest::has_posted() noexcept
+{
+    if (io() && threads_)
+        threads_->call();
 }
 
 void guest::resume(fiber_record& g) noexcept
@@ -243,13 +252,18 @@ bool guest::drain(fiber_record* first) noexcept
     } limit{*this, now() + drain_time, traced()};
     p.coarse_now = limit.until;
 
+    auto const find = [&]() noexcept -> runnable* {
+        if (auto* const r = p.pick())
+            return r;
+        if (auto* const r = take_global(p))
+            return r;
+        return steal(p, now());
+    };
     auto left = slices_in_a_drain;
     auto* next = static_cast<runnable*>(first);
-    if (!next)
-        next = take_global(p);
-    if (global_size_hint() != 0)
-        wake_one(); // there is more than this thread takes
-    while (next || (next = p.pick()) || (next = take_global(p)) || (next = steal(p, now()))) {
+    while (next || (next = find())) {
+        if (has_work_hint())
+            wake_one(); // there is more than one thread can run
         left -= m->run(
             static_cast<fiber_record&>(*next), left + limit.traced,
             [](void* argument) noexcept {
@@ -313,7 +327,8 @@ void guest::add_stats(scheduler_stats& s) const
         s.processors = static_cast<unsigned>(processors_.size());
         s.idle_processors = static_cast<unsigned>(free_.size());
     }
-    s.threads = static_cast<unsigned>(blocking_threads_.count());
+    s.threads = static_cast<unsigned>(blocking_threads_.count())
+        + (io() && threads_ ? threads_->count() : 0);
 }
 
 // Boost.Fiber's dispatcher has its turn; and where a fiber waits in one of its
@@ -376,6 +391,8 @@ void guest::refuse_stock_waits_of_several() const noexcept
 void guest::shutdown() noexcept
 {
     schedtrace_.stop();
+    if (threads_)
+        threads_->end();
     threads_for_blocking().wait(); // their fibers are ready then
     begin_closing();
     closing_.store(true, std::memory_order_seq_cst);

@@ -9,6 +9,7 @@
 #include <spindle/detail/asio/host.hpp>
 
 #include <spindle/detail/asio/context_service.hpp>
+#include <spindle/detail/asio/machine_thread.hpp>
 #include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 #include <spindle/error.hpp>
@@ -102,7 +103,7 @@ void host::start(host_machine& who)
     if (who.thread.joinable())
         who.thread.join();
     who.on_own_thread_ = true;
-    who.thread = std::thread([this, &who] {
+    who.thread = start_machine_thread([this, &who] {
         if (who.run())
             meet_before_exit();
     });

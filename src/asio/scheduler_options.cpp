@@ -91,6 +91,8 @@ scheduler_options resolved(scheduler_options options)
             make_error_code(errc::thread_limit),
             "each processor needs a thread: scheduler_options::max_threads must be at least "
             "scheduler_options::processors");
+    if (options.guest_threads > core::max_processors)
+        refuse("scheduler_options::guest_threads must be at most 1024");
     if (options.handoff_after < std::chrono::steady_clock::duration::zero()
         || options.preempt_after <= std::chrono::steady_clock::duration::zero())
         refuse(

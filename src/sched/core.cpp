@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <mutex>
+#include <new>
 
 namespace spindle::detail {
 
@@ -139,12 +140,16 @@ runnable* core::steal(processor& p, time_point at_time) noexcept
     auto const n = processor_count();
     if (n < 2)
         return nullptr;
-    if (p.seen.size() < n)
-        p.seen.resize(n);
-    // Processors may be added at any time; the strides are worked out for the
-    // number that was seen last, by this thief alone.
-    if (p.victims.count() != n)
-        p.victims.reset(n);
+    try {
+        if (p.seen.size() < n)
+            p.seen.resize(n);
+        // Processors may be added at any time; the strides are worked out for the
+        // number that was seen last, by this thief alone.
+        if (p.victims.count() != n)
+            p.victims.reset(n);
+    } catch (std::bad_alloc const&) {
+        return nullptr; // there may be some the next time
+    }
     for (auto walk = p.victims.start(p.random.next()); !walk.done(); walk.next()) {
         auto const i = walk.position();
         if (i == p.id)

@@ -8,6 +8,7 @@
 
 #define BOOST_TEST_MODULE asio.faults
 #include <spindle/asio/use_fiber.hpp>
+#include <spindle/attach.hpp>
 #include <spindle/blocking.hpp>
 #include <spindle/detail/base/scope_exit.hpp>
 #include <spindle/detail/stack/pool.hpp>
@@ -163,20 +164,46 @@ BOOST_AUTO_TEST_CASE(memory_refused_for_a_stack_is_an_error_and_nothing_else)
 }
 
 #if !defined(SPINDLE_TEST_SANITIZED) // their runtimes need address space of their own
+namespace {
+
+// From now on the process gets so many bytes more. Returns the limit as it was set.
+rlimit leave_address_space(std::size_t bytes)
+{
+    rlimit limit;
+    ::getrlimit(RLIMIT_AS, &limit);
+    std::size_t pages = 0;
+    if (auto* const f = std::fopen("/proc/self/statm", "r")) {
+        if (std::fscanf(f, "%zu", &pages) != 1)
+            pages = 0;
+        std::fclose(f);
+    }
+    limit.rlim_cur = pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) + bytes;
+    ::setrlimit(RLIMIT_AS, &limit);
+    return limit;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_refused_guest_thread_is_an_error_and_none_is_there)
+{
+    auto const e = in_child([] {
+        auto limit = leave_address_space(std::size_t{200} << 20);
+        asio::io_context ioc;
+        auto const ec = error_of([&] { spindle::attach(ioc, {.guest_threads = 500}); });
+        limit.rlim_cur = limit.rlim_max;
+        ::setrlimit(RLIMIT_AS, &limit);
+        int ran = 0;
+        spindle::spawn(ioc, [&] { ++ran; }, asio::detached);
+        ioc.run();
+        ::_exit(ec == spindle::errc::thread_limit && ran == 1 ? 7 : 1);
+    });
+    BOOST_TEST(e.by_exit(7), e.text);
+}
+
 BOOST_AUTO_TEST_CASE(a_refused_thread_is_an_error_and_nothing_else)
 {
     auto const e = in_child([] {
-        struct rlimit limit;
-        ::getrlimit(RLIMIT_AS, &limit);
-        std::size_t pages = 0;
-        if (auto* const f = std::fopen("/proc/self/statm", "r")) {
-            if (std::fscanf(f, "%zu", &pages) != 1)
-                pages = 0;
-            std::fclose(f);
-        }
-        auto const now = pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-        limit.rlim_cur = now + (std::size_t{200} << 20); // room for some threads, not for 500
-        ::setrlimit(RLIMIT_AS, &limit);
+        auto limit = leave_address_space(std::size_t{200} << 20); // for some threads, not for 500
         auto const ec = error_of([] { spindle::scheduler const s({.processors = 500}); });
         limit.rlim_cur = limit.rlim_max;
         ::setrlimit(RLIMIT_AS, &limit);

@@ -85,6 +85,10 @@ public:
         unusual_.fetch_or(spawners_wanted, std::memory_order_seq_cst);
     }
 
+    // Something was posted that makes one of its fibers run, to an executor that is
+    // not the core's own.
+    virtual void has_posted() noexcept {}
+
     // True: a thread that blocks loses its processor to another one.
     virtual bool moves_processors() const noexcept { return false; }
 

@@ -13,6 +13,7 @@
 
 #include <spindle/config.hpp>
 #include <spindle/detail/asio/asio_core.hpp>
+#include <spindle/detail/asio/guest_threads.hpp>
 #include <spindle/detail/asio/guest_waiter.hpp>
 #include <spindle/detail/asio/schedtrace.hpp>
 #include <spindle/detail/asio/slot_memory.hpp>
@@ -100,8 +101,8 @@ private:
 //   (seq_cst); a drain that begins takes posted_ down (seq_cst), then looks at
 //   the queues. Either the drain sees the fiber, or the other sees that it must
 //   post. A drain that ends looks at the queues once more.
-//   A drain that finds more than it takes posts the next one before it starts:
-//   so as many threads come as there is work for, one after another.
+//   A drain that finds more than a fiber posts the next one before it runs that: so as
+//   many threads come as there is work for, one after another, even if no fiber ends.
 //   A drain whose io_context is being run on a fiber's stack can do nothing there.
 //   It comes again by a timer, to whichever thread then runs the io_context: if
 //   it posted itself, poll() would never return.
@@ -150,6 +151,7 @@ public:
     void run_abandoned(fiber_record& g) noexcept override;
     bool closing() const noexcept override { return closing_.load(std::memory_order_seq_cst); }
     void wake_one() noexcept override;
+    void has_posted() noexcept override;
     bool runs_free_fibers() const noexcept override { return io() != nullptr; }
     void see_to_stock_fibers(machine& m) noexcept override;
 
@@ -171,6 +173,7 @@ private:
     atomic<boost::asio::io_context*> io_{nullptr}; // nullptr: bound fibers only, so far
     atomic<std::size_t> working_{0};               // free fibers alive
     std::unique_ptr<guest_timers> timers_; // set before io_
+    std::unique_ptr<guest_threads> threads_; // the same; nullptr: the user's do it all
     slot_memory<256> drain_memory_;
     alignas(cache_line_size) atomic<bool> posted_{false};
     atomic<bool> closing_{false};
