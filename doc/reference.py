@@ -98,6 +98,8 @@ def name_of(code):
     found = re.search(r"\busing (\w+)", flat)
     if found:
         return found[1], False
+    if "operator bool" in flat:
+        return "operator bool", False
     found = re.search(r"(operator ?(?:\[\]|[^\s\w]+)|~?\w+) ?\((?!\))", flat)
     found = found or re.search(r"(~?\w+) ?\(", flat)
     if found:
@@ -191,7 +193,7 @@ def render_body(repo, body):
                 out[-1] += "::"
         elif found := re.match(r"@param (\w+)\s*(.*)", line):
             out += ["", f"`{found[1]}`::", inline(found[2])]
-        elif found := re.match(r"@(throws|pre|post|note|return|returns)\s*(.*)", line):
+        elif found := re.match(r"@(throws|pre|post|note|returns?)\b\s*(.*)", line):
             title = {"throws": "Throws", "pre": "Precondition", "post": "Postcondition",
                      "note": "Note"}.get(found[1], "Returns")
             text = re.sub(r"^((?:[\w:]+::)?system_error)\b", r"`\1`", found[2])
@@ -228,6 +230,9 @@ def page(repo, path):
     for e in found:
         level = 2 + len(e.scope)
         title = "::".join([*e.scope[-1:], e.name])
+        special = re.match(rf"(?:class|struct) {re.escape(e.name)}(<[^{{;:]*>)",
+                           without_template(e.code))
+        title += special[1] if special else ""
         out += ["", f"{'=' * level} {inline(f'`{title}`')}", "", inline(e.brief), ""]
         out += source(e.code.split("\n"))
         if e.remarks:
