@@ -42,7 +42,8 @@ def declaration(lines, at, in_enum):
                 depth += 1
             elif c in ")]":
                 depth -= 1
-            elif depth == 0 and c == "{" and not text.rstrip().endswith("="):
+            elif depth == 0 and c == "{" and not re.search(
+                    r"(=|\brequires requires *(\([^()]*\))?)\s*$", text):
                 taken.append(code[:j])
                 return "\n".join(taken), i
             elif depth == 0 and (c == ";" or (in_enum and c in ",}")):
@@ -86,6 +87,8 @@ def name_of(code):
     if found and "(" not in code.split(found[2])[0].replace("[[", ""):
         return found[2], True
     flat = re.sub(r"\s+", " ", code)
+    flat = flat.replace("decltype(auto)", "auto")
+    flat = re.sub(r"\brequires requires ?(\([^()]*\))? ?\{[^{}]*\}", "", flat)
     flat = re.sub(r"\brequires ?\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)", "", flat)
     while True:  # template parameters
         shorter = re.sub(r"<[^<>]*>", "", flat)
