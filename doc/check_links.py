@@ -2,8 +2,9 @@
 #
 # doc/check_links.py
 # ~~~~~~~~~~~~~~~~~~
-# Fails when a page links to a file or an anchor that is not there, or names a
-# path of the repository that does not exist.
+# Fails when a page links to a file or an anchor that is not there, names a path of
+# the repository that does not exist, or has a backtick in its text: that was to be
+# markup.
 # Usage: check_links.py HTML
 #
 # Distributed under the Boost Software License, Version 1.0.
@@ -38,6 +39,10 @@ def main():
             if not (base / path).exists():
                 print(f"{name}: there is no {path}")
                 bad += 1
+        text = re.sub(r"<(style|pre)\b.*?</\1>", "", text, flags=re.S)
+        for around in re.findall(r"[^\n]{0,40}`[^\n]{0,40}", text):
+            print(f"{name}: a backtick: {around}")
+            bad += 1
     print(f"docs: {len(pages)} pages, {links} links, {paths} paths, {bad} faults")
     return 1 if bad or not pages else 0
 

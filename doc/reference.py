@@ -42,7 +42,8 @@ def declaration(lines, at, in_enum):
                 depth += 1
             elif c in ")]":
                 depth -= 1
-            elif depth == 0 and c == "{" and not text.rstrip().endswith("="):
+            elif depth == 0 and c == "{" and not re.search(
+                    r"(=|\brequires requires *(\([^()]*\))?)\s*$", text):
                 taken.append(code[:j])
                 return "\n".join(taken), i
             elif depth == 0 and (c == ";" or (in_enum and c in ",}")):
@@ -86,6 +87,8 @@ def name_of(code):
     if found and "(" not in code.split(found[2])[0].replace("[[", ""):
         return found[2], True
     flat = re.sub(r"\s+", " ", code)
+    flat = flat.replace("decltype(auto)", "auto")
+    flat = re.sub(r"\brequires requires ?(\([^()]*\))? ?\{[^{}]*\}", "", flat)
     flat = re.sub(r"\brequires ?\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)", "", flat)
     while True:  # template parameters
         shorter = re.sub(r"<[^<>]*>", "", flat)
@@ -98,6 +101,8 @@ def name_of(code):
     found = re.search(r"\busing (\w+)", flat)
     if found:
         return found[1], False
+    if "operator bool" in flat:
+        return "operator bool", False
     found = re.search(r"(operator ?(?:\[\]|[^\s\w]+)|~?\w+) ?\((?!\))", flat)
     found = found or re.search(r"(~?\w+) ?\(", flat)
     if found:
@@ -191,7 +196,7 @@ def render_body(repo, body):
                 out[-1] += "::"
         elif found := re.match(r"@param (\w+)\s*(.*)", line):
             out += ["", f"`{found[1]}`::", inline(found[2])]
-        elif found := re.match(r"@(throws|pre|post|note|return|returns)\s*(.*)", line):
+        elif found := re.match(r"@(throws|pre|post|note|returns?)\b\s*(.*)", line):
             title = {"throws": "Throws", "pre": "Precondition", "post": "Postcondition",
                      "note": "Note"}.get(found[1], "Returns")
             text = re.sub(r"^((?:[\w:]+::)?system_error)\b", r"`\1`", found[2])
@@ -228,6 +233,9 @@ def page(repo, path):
     for e in found:
         level = 2 + len(e.scope)
         title = "::".join([*e.scope[-1:], e.name])
+        special = re.match(rf"(?:class|struct) {re.escape(e.name)}(<[^{{;:]*>)",
+                           without_template(e.code))
+        title += special[1] if special else ""
         out += ["", f"{'=' * level} {inline(f'`{title}`')}", "", inline(e.brief), ""]
         out += source(e.code.split("\n"))
         if e.remarks:

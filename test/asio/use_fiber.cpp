@@ -493,7 +493,7 @@ BOOST_AUTO_TEST_CASE(operations_need_no_heap)
     for (bool const host : {false, true})
         BOOST_TEST_CONTEXT("host " << host)
         {
-            std::size_t io = 0, timers = 0, sleeps = 0, connections = 0;
+            std::size_t io = 0, timers = 0, sleeps = 0, connections = 0, immediate = 0;
             auto const test = [&](auto ex) {
                 auto pair = connected(ex); // clang 14 captures no structured bindings
                 auto& a = pair.first;
@@ -531,6 +531,8 @@ BOOST_AUTO_TEST_CASE(operations_need_no_heap)
                 timers = count(wait);
                 sleeps = count([] { this_fiber::sleep_for(1us); });
                 connections = count(connect);
+                // Its handler comes while the initiation has the fiber's lock.
+                immediate = count([] { asio::dispatch(use_fiber); });
             };
             if (host) {
                 on_scheduler s(without_rescue(1));
@@ -542,6 +544,7 @@ BOOST_AUTO_TEST_CASE(operations_need_no_heap)
             BOOST_TEST(timers == 0u);
             BOOST_TEST(sleeps == 0u);
             BOOST_TEST(connections == 0u);
+            BOOST_TEST(immediate == 0u);
         }
 }
 #endif

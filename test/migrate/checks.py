@@ -92,7 +92,7 @@ def takes_no_thread_for_a_connection(server):
 @keeps("asio_spawn_echo")
 def hangs_up_on_silence(server):
     with server.connect() as silent, server.connect() as busy:
-        for _ in range(4):  # twice the limit, in all
+        for _ in range(12):  # longer than the limit, in all
             answers(busy, b"hello", b"hello")
             time.sleep(0.5)
         expect(silent.all() == b"", "more than the end")
@@ -331,7 +331,7 @@ def passes_on_what_comes_in_time(server):
     with server.connect() as ann, server.connect() as bob:
         for c in ann, bob:
             answers(c, b"\n", b"\n")  # so both are there
-        for i in range(6):  # longer than the limit, in all
+        for i in range(12):  # longer than the limit, in all
             ann.send(b"line %d\n" % i)
             for c in ann, bob:
                 expect(c.line() == b"line %d\n" % i, "what ann said")
@@ -345,7 +345,7 @@ def hangs_up_on_who_says_nothing(server):
     with server.connect() as c:
         start = time.monotonic()
         expect(c.all() == b"", "more than the end")
-        expect(time.monotonic() - start > 1.5, "too soon")
+        expect(time.monotonic() - start > 4, "too soon")
 
 
 # --- The others -----------------------------------------------------------------------

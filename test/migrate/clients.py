@@ -19,7 +19,7 @@ import subprocess
 import time
 
 # What an answer may take on a busy machine before it is none.
-PATIENCE = float(os.environ.get("MIGRATE_PATIENCE", "20"))
+PATIENCE = float(os.environ.get("MIGRATE_PATIENCE", "120"))
 # How long it is waited for an answer that is not to come.
 SILENCE = 1.0
 
@@ -52,13 +52,12 @@ def free_port(kind=socket.SOCK_STREAM):
 class Server:
     """A program that runs, until the block is left."""
 
-    def __init__(self, program, side, folder):
+    def __init__(self, program, side, folder, soon):
         self.program, self.side, self.folder = program, side, folder
+        self.soon = soon  # how long to wait for what comes soon
         self.binary = program.binary(side)
         self.datagrams = program.edit.field("socket", "tcp") == "udp"
         self.listens = program.edit.field("ready", "listens") == "listens"
-        # How long to wait for what comes soon: where it is not to come, not for long.
-        self.soon = PATIENCE if side == "after" else SILENCE
         self.log = folder / "log"
         self.stopped = False
 
@@ -71,8 +70,12 @@ class Server:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                 env=os.environ | self.environment())
-        if self.listens and not self.datagrams:
-            until(self._listens, f"{self.binary} to listen; it says: {self.said()}")
+        try:
+            if self.listens and not self.datagrams:
+                until(self._listens, f"{self.binary} to listen")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):

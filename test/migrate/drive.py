@@ -30,14 +30,16 @@ TABLE, TABLE_BOOST = "doc/migrations.csv", "1_81"
 HOLDS, FAILS, ENDED, BROKEN = "holds", "fails", "has ended", "is broken"
 
 
-def run_check(program, side, check):
+def run_check(program, side, check, wanted):
     """Which of these, and why. ENDED: the program. BROKEN: the check is at fault."""
     folder = program.work / side / "run" / check.__name__
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for data in program.edit.field("data", "").split():
         shutil.copy(program.work / side / data, folder)
-    server = clients.Server(program, side, folder)
+    # For what is not to come, it is not waited for long.
+    soon = clients.PATIENCE if wanted == HOLDS else clients.SILENCE
+    server = clients.Server(program, side, folder, soon)
     verdict, why = HOLDS, ""
     try:
         with server:
@@ -66,7 +68,7 @@ def verdicts(program):
     wanted_of += [(c, AFTER, HOLDS) for c in checks.NOW.get(name, [])]
     wanted_of += [(c, s, w) for c in gains for s, w in ((AFTER, HOLDS), (BEFORE, FAILS))]
     for check, side, wanted in wanted_of:
-        verdict, why = run_check(program, side, check)
+        verdict, why = run_check(program, side, check, wanted)
         what = f"{name}, {side}: {'' if wanted == HOLDS else 'not yet: '}" \
                f"{check.__name__.replace('_', ' ')}"
         yield verdict == wanted, what if verdict == wanted else f"{what}: {verdict}; {why}"

@@ -245,7 +245,7 @@ protected:
 /// Goes over what a channel brings, until it is closed and empty.
 /**
  * A move-only input iterator that holds the current value: leaving the loop
- * loses nothing. Of a `channel<void>` the values are `std::monostate`s.
+ * loses nothing. Of a `channel<void>` each value is a `std::monostate`.
  */
 template <class T>
 class channel_iterator {

@@ -17,10 +17,13 @@
 #include <spindle/detail/fiber/record.hpp>
 #include <spindle/error.hpp>
 
+#include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/execution_context.hpp>
 
 #include <cstdint>
+#include <memory>
+#include <new>
 #include <type_traits>
 #include <utility>
 
@@ -37,6 +40,46 @@ SPINDLE_DECL void resume_later(fiber_record& g) noexcept;
 struct alignas(16) pending_function {
     pending_function* next = nullptr;
     void (*run)(pending_function*) noexcept = nullptr; // runs it and frees it
+};
+
+// One, in memory of its own allocator. An operation's handlers have the operation's
+// memory, and that is free while one of them is on its way: so one that completes at
+// once needs no heap either.
+template <class Function>
+class pending_call final : public pending_function {
+    using allocator_type = typename std::allocator_traits<
+        boost::asio::associated_allocator_t<Function>>::template rebind_alloc<pending_call>;
+    using traits = std::allocator_traits<allocator_type>;
+
+public:
+    template <class F>
+    static pending_call* make(F&& function)
+    {
+        allocator_type allocator(boost::asio::get_associated_allocator(function));
+        auto* const p = traits::allocate(allocator, 1);
+        try {
+            return ::new (static_cast<void*>(p)) pending_call(std::forward<F>(function));
+        } catch (...) {
+            traits::deallocate(allocator, p, 1);
+            throw;
+        }
+    }
+
+private:
+    template <class F>
+    explicit pending_call(F&& f) : function_(std::forward<F>(f))
+    {
+        run = [](pending_function* p) noexcept {
+            auto* const self = static_cast<pending_call*>(p);
+            auto function = std::move(self->function_);
+            allocator_type allocator(boost::asio::get_associated_allocator(function));
+            std::destroy_at(self);
+            traits::deallocate(allocator, self, 1);
+            function();
+        };
+    }
+
+    Function function_;
 };
 
 // Shape
@@ -149,19 +192,7 @@ public:
             std::forward<Function>(f)();
             return;
         }
-        using type = std::decay_t<Function>;
-        struct node final : pending_function {
-            explicit node(Function&& function) : f(std::forward<Function>(function)) {}
-            type f;
-        };
-        auto* const n = new node(std::forward<Function>(f));
-        n->run = [](pending_function* p) noexcept {
-            auto* const self = static_cast<node*>(p);
-            auto function = std::move(self->f);
-            delete self;
-            function();
-        };
-        enqueue(*n);
+        enqueue(*pending_call<std::decay_t<Function>>::make(std::forward<Function>(f)));
     }
 
     boost::asio::cancellation_slot slot() noexcept { return signal_.slot(); }
