@@ -357,7 +357,9 @@ std::size_t run_select(
     select_wait wait(cases, order, locks);
     fiber_record* self = nullptr;
     bool stop_is_a_case = false;
-    if (!wait.otherwise()) {
+    if (wait.otherwise()) {
+        explored_point();
+    } else {
         self = waiting_fiber();
         if (self) {
             stop_is_a_case =
