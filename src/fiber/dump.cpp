@@ -153,6 +153,7 @@ bool is_machinery(code_name const& n) noexcept
     return is_switch(n) || is_of(
                                n,
                                {"spindle::detail::",
+                                "spindle::dump",
                                 "boost::asio::async_result",
                                 "boost::asio::async_initiate",
                                 "boost::asio::detail::",
@@ -353,7 +354,7 @@ private:
     void write_stack(fiber_entry const& f)
     {
         if (f.calls.empty()) {
-            if (f.seen.state == fiber_state::running)
+            if (f.seen.state == fiber_state::running && !why_no_stacks())
                 out_ += "    (another thread runs it: only a debugger sees its stack)\n";
             return;
         }
@@ -414,13 +415,14 @@ collect_fibers(dump_style const& style, std::function<bool(fiber_sight const&)> 
     std::vector<fiber_sight> some;
     auto const* const caller = current_fiber();
     auto const self = caller ? id_of(*caller) : fiber_id();
+    auto const with_stacks = style.stacks && !why_no_stacks();
     fiber_walk walk(style.stacks ? fiber_walk::stacks::yes : fiber_walk::stacks::no);
     while (walk.next(some))
         for (auto& s : some) {
             if ((style.only && s.home != style.only) || (wanted && !wanted(s)))
                 continue;
             auto& f = fibers.emplace_back();
-            if (style.stacks && s.id == self && s.state == fiber_state::running)
+            if (with_stacks && s.id == self && s.state == fiber_state::running)
                 add_own_calls(f.calls);
             for (auto const& frame : stacks.unwind(s))
                 f.calls.push_back(frame.returns_to);
