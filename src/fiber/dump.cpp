@@ -19,9 +19,8 @@
 #include <map>
 #include <string_view>
 #include <tuple>
-#include <utility>
-
 #include <unwind.h>
+#include <utility>
 
 namespace spindle::detail {
 
@@ -144,7 +143,8 @@ bool is_of(code_name const& n, char const* const (&rooms)[N]) noexcept
 // How a fiber switches.
 bool is_switch(code_name const& n) noexcept
 {
-    return is_of(n, {"boost::fibers::", "boost::context::", "make_fcontext", "spindle::detail::park"});
+    return is_of(
+        n, {"boost::fibers::", "boost::context::", "make_fcontext", "spindle::detail::park"});
 }
 
 // What lies between that and the user's functions.
@@ -246,8 +246,8 @@ std::string cases(fiber_sight const& s)
 {
     std::string text;
     for (auto const& c : s.selects)
-        text += (c.sends ? ", send to channel " : ", receive from channel ") +
-                hexadecimal(c.channel);
+        text +=
+            (c.sends ? ", send to channel " : ", receive from channel ") + hexadecimal(c.channel);
     return text;
 }
 

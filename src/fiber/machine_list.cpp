@@ -171,7 +171,8 @@ SPINDLE_PEEKS SPINDLE_NOINLINE std::uint8_t peek(std::uint8_t const& flags) noex
 }
 
 bool peek_carefully(
-    [[maybe_unused]] void* out, [[maybe_unused]] void const* from,
+    [[maybe_unused]] void* out,
+    [[maybe_unused]] void const* from,
     [[maybe_unused]] std::size_t n) noexcept
 {
 #if defined(__linux__)

@@ -39,9 +39,7 @@ bool in_channel(fiber_sight const& s) noexcept
 std::uintptr_t count_handles(fiber_sight const& s) noexcept
 {
     std::size_t n = 0;
-    return in_channel(s) && peek_carefully(&n, chan_core::handles_of(s.waits_on), sizeof n)
-        ? n
-        : 0;
+    return in_channel(s) && peek_carefully(&n, chan_core::handles_of(s.waits_on), sizeof n) ? n : 0;
 }
 
 // Words that lie together: of a fiber's stack, or of what its function has captured.
@@ -73,9 +71,8 @@ void look_for_channels(
     for (auto const word : words)
         for (auto& [lock, c] : all)
             if (lock != but && !c.elsewhere)
-                c.elsewhere = std::any_of(c.waits.begin(), c.waits.end(), [&](auto const& own) {
-                    return own.has(word);
-                });
+                c.elsewhere = std::any_of(
+                    c.waits.begin(), c.waits.end(), [&](auto const& own) { return own.has(word); });
 }
 
 // The caller's own stack, if that is a fiber's, with the registers that a function keeps.
@@ -116,7 +113,8 @@ std::set<void const*> abandoned_channels(std::vector<std::uintptr_t> const& call
                 auto& c = all[s.waits_on];
                 c.handles = s.note;
                 c.owned += static_cast<std::size_t>(std::count(
-                    s.function.begin(), s.function.end(),
+                    s.function.begin(),
+                    s.function.end(),
                     reinterpret_cast<std::uintptr_t>(chan_core::core_of(s.waits_on))));
                 c.waits.push_back({s.function_at, s.function.size()});
                 c.waits.push_back({s.stack_pointer, s.stack.size()});

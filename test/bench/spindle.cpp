@@ -283,8 +283,8 @@ void session(Socket socket)
 // way on each.
 result completion(options const& o)
 {
-    using stream = asio::basic_stream_socket<
-        asio::local::stream_protocol, asio::io_context::executor_type>;
+    using stream =
+        asio::basic_stream_socket<asio::local::stream_protocol, asio::io_context::executor_type>;
     auto& sched = spindle::this_fiber::get_scheduler();
     spindle::wait_group group;
     stopwatch watch;
@@ -421,7 +421,9 @@ result blocked_echo(options const& o)
 int main(int argc, char** argv)
 {
     return bench::run(
-        argc, argv, "spindle",
+        argc,
+        argv,
+        "spindle",
         {
             {"spawn", on_scheduler(spawn)},
             {"yield", on_scheduler([](options const& o) { return yields(o, bench::wave); })},

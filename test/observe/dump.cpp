@@ -108,7 +108,9 @@ namespace wait_by {
 [[gnu::noinline]] void selecting(spindle::channel<int>& in, spindle::channel<int>& out)
 {
     spindle::select(
-        spindle::on_timeout(1h), spindle::on_receive(in), spindle::on_send(out, 1),
+        spindle::on_timeout(1h),
+        spindle::on_receive(in),
+        spindle::on_send(out, 1),
         spindle::on_receive(spindle::receive_channel<int>()));
     asm volatile("");
 }
@@ -265,8 +267,8 @@ BOOST_AUTO_TEST_CASE(the_channels_that_a_select_waits_in_are_said)
             BOOST_TEST(sent.starts_with("0x"));
             BOOST_TEST(sent != received);
             auto const from_in = ", receive from channel " + received;
-            BOOST_TEST(says(
-                text, "waiting: select" + from_in + ", send to channel " + sent + ", for "));
+            BOOST_TEST(
+                says(text, "waiting: select" + from_in + ", send to channel " + sent + ", for "));
             BOOST_TEST(says(text, "waiting: select" + from_in + from_in + ", for "));
         }
         in.close();
@@ -290,8 +292,7 @@ BOOST_AUTO_TEST_CASE(a_fiber_that_runs_sees_its_own_stack_and_no_other_one)
         BOOST_TEST_CONTEXT(text)
         if (has_stacks()) {
             BOOST_TEST(says(paragraph(text, "\"test\", running"), "wait_by::looking"));
-            BOOST_TEST(says(
-                paragraph(text, "\"other\", running"), "(another thread runs it: "));
+            BOOST_TEST(says(paragraph(text, "\"other\", running"), "(another thread runs it: "));
         }
         other.join();
     });

@@ -75,8 +75,7 @@ BOOST_AUTO_TEST_CASE(between_a_select_and_a_try_to_send)
         auto receiver = spindle::spawn([&] { (void)ch.receive(); });
         spindle::error_code ec;
         auto const first = ch.try_send(1, ec);
-        auto const room = spindle::select(
-            spindle::on_send(ch, 2), spindle::otherwise([] {}));
+        auto const room = spindle::select(spindle::on_send(ch, 2), spindle::otherwise([] {}));
         auto const second = ch.try_send(3, ec);
         expect(!first || room == 0 || !second, "somebody has received in between");
         ch.close();

@@ -114,10 +114,14 @@ class send_case final : public select_case_base {
 public:
     // `value` null: it lies in `stored`.
     send_case(
-        channel_handle<T> const& h, bool keep, value_type* value, bool copies,
-        std::optional<value_type> stored, Function f)
-        : select_case_base(kind::send, h.state()), state_(h.state()), value_(value), copies_(copies),
-          stored_(std::move(stored)), function_(std::move(f))
+        channel_handle<T> const& h,
+        bool keep,
+        value_type* value,
+        bool copies,
+        std::optional<value_type> stored,
+        Function f)
+        : select_case_base(kind::send, h.state()), state_(h.state()), value_(value),
+          copies_(copies), stored_(std::move(stored)), function_(std::move(f))
     {
         if (keep)
             kept_ = h;

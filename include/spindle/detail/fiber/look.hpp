@@ -92,8 +92,8 @@ struct fiber_sight {
     std::uintptr_t note = 0;           // of the walk's note_function
     std::uintptr_t stack_pointer = 0;  // as it was saved; 0: no copy
     std::vector<std::uintptr_t> stack; // from there on, upwards
-    std::uintptr_t function_at = 0;        // with stacks: where its function object lies, if
-    std::vector<std::uintptr_t> function;  // that is in the record; and the words there
+    std::uintptr_t function_at = 0;    // with stacks: where its function object lies, if
+    std::vector<std::uintptr_t> function; // that is in the record; and the words there
 
     bool has_name() const noexcept { return !name.empty(); }
 };

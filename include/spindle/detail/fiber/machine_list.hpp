@@ -85,8 +85,7 @@ private:
 
 // Any thread. n bytes that may lie in memory which was given back: the system reads
 // them, and says so.
-[[nodiscard]] SPINDLE_DECL bool peek_carefully(
-    void* out, void const* from, std::size_t n) noexcept;
+[[nodiscard]] SPINDLE_DECL bool peek_carefully(void* out, void const* from, std::size_t n) noexcept;
 
 // As peek(), of n words.
 SPINDLE_DECL void peek(std::uintptr_t* out, void const* from, std::size_t n) noexcept;
