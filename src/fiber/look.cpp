@@ -83,11 +83,13 @@ void take_basics(fiber_sight& s, fiber_record const& g)
     s.stock = (peek(g.entry) & fiber_record::entry_stock) != 0;
 }
 
-void take_selects(fiber_sight& s)
-{
+// As with the stack: without, where there is no memory. Others are being examined.
+void take_selects(fiber_sight& s) noexcept
+try {
     select_sight some[most_selects];
     if (auto const look = look_at_select.load(std::memory_order_relaxed))
         s.selects.assign(some, some + look(s.waits_on, some, most_selects));
+} catch (std::bad_alloc const&) {
 }
 
 void take(
@@ -126,14 +128,15 @@ void take(
 }
 
 // Also of a fiber that runs: what a function has captured stays, mostly.
-void take_function(fiber_sight& s, fiber_record const& g)
-{
+void take_function(fiber_sight& s, fiber_record const& g) noexcept
+try {
     auto const at = reinterpret_cast<std::uintptr_t>(&g.storage);
     if (peek(&g.task) != at)
         return;
     s.function.resize(fiber_record::storage_size / sizeof(std::uintptr_t));
     peek(s.function.data(), &g.storage, s.function.size());
     s.function_at = at;
+} catch (std::bad_alloc const&) {
 }
 
 // True: it was the same all the time.
