@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <ostream>
 #include <set>
@@ -42,37 +43,36 @@ std::uintptr_t count_handles(fiber_sight const& s) noexcept
     return in_channel(s) && peek_carefully(&n, chan_core::handles_of(s.waits_on), sizeof n) ? n : 0;
 }
 
-// Words that lie together: of a fiber's stack, or of what its function has captured.
-struct span_of_words {
-    std::uintptr_t at;
-    std::size_t count;
-
-    bool has(std::uintptr_t address) const noexcept
-    {
-        return address >= at && address < at + count * sizeof(std::uintptr_t);
-    }
-};
-
 struct channel_seen {
     std::size_t handles = 0;
-    std::size_t owned = 0;            // of those, in the functions of fibers that wait in it
-    bool elsewhere = false;           // others can get at it
-    std::vector<span_of_words> waits; // where these fibers' own objects are
+    std::size_t owned = 0; // of those, in the functions of fibers that wait in it
 };
 
-using channels_seen = std::map<void const*, channel_seen>; // by the address of the lock
+// Words of a fiber that waits in a channel: its stack, or what its function has captured.
+struct own_words {
+    std::uintptr_t at;
+    std::size_t count;
+    void const* lock;
+};
 
-// Marks those whose handles these words may refer to: they point to something that is
-// a waiting fiber's own. They are none of a fiber's that waits in `but`. (What points to
+// Adds the channels whose handles these words may refer to: they point to something that
+// is a waiting fiber's own. They are none of a fiber's that waits in `but`. (What points to
 // the channel itself is no handle, since those are known, but what is left of one.)
-void look_for_channels(
-    channels_seen& all, std::vector<std::uintptr_t> const& words, void const* but)
+void look_for_owners(
+    std::vector<own_words> const& sorted,
+    std::vector<std::uintptr_t> const& words,
+    void const* but,
+    std::set<void const*>& found)
 {
-    for (auto const word : words)
-        for (auto& [lock, c] : all)
-            if (lock != but && !c.elsewhere)
-                c.elsewhere = std::any_of(
-                    c.waits.begin(), c.waits.end(), [&](auto const& own) { return own.has(word); });
+    for (auto const word : words) {
+        auto const after = std::upper_bound(
+            sorted.begin(), sorted.end(), word, [](auto w, auto const& own) { return w < own.at; });
+        if (after == sorted.begin())
+            continue;
+        auto const& own = *std::prev(after);
+        if (word - own.at < own.count * sizeof word && own.lock != but)
+            found.insert(own.lock);
+    }
 }
 
 // The caller's own stack, if that is a fiber's, with the registers that a function keeps.
@@ -102,7 +102,8 @@ std::set<void const*> abandoned_channels(std::vector<std::uintptr_t> const& call
 {
     if (why_no_stacks())
         return {};
-    channels_seen all;
+    std::map<void const*, channel_seen> all; // by the address of the lock
+    std::vector<own_words> owned;
     std::vector<fiber_sight> some;
     {
         fiber_walk walk(fiber_walk::stacks::yes, &count_handles);
@@ -116,24 +117,27 @@ std::set<void const*> abandoned_channels(std::vector<std::uintptr_t> const& call
                     s.function.begin(),
                     s.function.end(),
                     reinterpret_cast<std::uintptr_t>(chan_core::core_of(s.waits_on))));
-                c.waits.push_back({s.function_at, s.function.size()});
-                c.waits.push_back({s.stack_pointer, s.stack.size()});
+                owned.push_back({s.function_at, s.function.size(), s.waits_on});
+                owned.push_back({s.stack_pointer, s.stack.size(), s.waits_on});
             }
     }
     std::erase_if(all, [](auto const& c) { return c.second.owned < c.second.handles; });
-    if (all.empty())
+    std::erase_if(owned, [&](auto const& own) { return !all.contains(own.lock); });
+    if (owned.empty())
         return {};
-    look_for_channels(all, callers, nullptr);
+    std::sort(owned.begin(), owned.end(), [](auto const& a, auto const& b) { return a.at < b.at; });
+    std::set<void const*> elsewhere;
+    look_for_owners(owned, callers, nullptr, elsewhere);
     fiber_walk walk(fiber_walk::stacks::yes);
     while (walk.next(some))
         for (auto const& s : some) {
             auto const* const in = in_channel(s) ? s.waits_on : nullptr;
-            look_for_channels(all, s.function, in);
-            look_for_channels(all, s.stack, in);
+            look_for_owners(owned, s.function, in, elsewhere);
+            look_for_owners(owned, s.stack, in, elsewhere);
         }
     std::set<void const*> abandoned;
     for (auto const& [lock, c] : all)
-        if (!c.elsewhere)
+        if (!elsewhere.contains(lock))
             abandoned.insert(lock);
     return abandoned;
 }

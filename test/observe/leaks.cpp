@@ -23,6 +23,7 @@
 #include <sstream>
 #include <string>
 #include <utility>
+#include <vector>
 
 using namespace spindle_test;
 using namespace std::chrono_literals;
@@ -100,6 +101,21 @@ BOOST_AUTO_TEST_CASE(one_that_has_captured_two_handles_is_abandoned)
         BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 1; }));
         BOOST_TEST(abandoned(spindle::find_leaks(0s)) == (has_stacks() ? 1u : 0u));
         leaked.request_stop();
+    });
+}
+
+// Each in a channel of its own, and each found, in time.
+BOOST_AUTO_TEST_CASE(many_are_abandoned)
+{
+    over_processors([] {
+        constexpr std::size_t many = 2000;
+        std::vector<spindle::fiber<void>> all;
+        for (std::size_t i = 0; i != many; ++i)
+            all.push_back(spindle::spawn([ch = spindle::channel<int>()] { (void)ch.receive(); }));
+        BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == many; }));
+        BOOST_TEST(abandoned(spindle::find_leaks(0s)) == (has_stacks() ? many : 0u));
+        for (auto& f : all)
+            f.request_stop();
     });
 }
 
