@@ -46,9 +46,9 @@ struct go_task {
 /// Starts a fiber that nobody waits for.
 /**
  * It starts beside the caller: on the same scheduler, and bound to the same
- * executor if the calling fiber is. It never runs before `go` returns. On this
- * processor it runs next: of those that were started and have not run, the
- * newest is first.
+ * executor if the calling fiber is. It never runs inside `go`; another processor may
+ * have begun with it by the time that `go` returns. On this processor it runs next: of
+ * those that were started and have not run, the newest is first.
  *
  * @par Example
  * @code

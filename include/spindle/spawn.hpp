@@ -220,8 +220,9 @@ concept spawned_function = fiber_function<std::decay_t<T>>;
  * });
  * @endcode
  *
- * @param fn Takes nothing, or a `std::stop_token`. Never runs before `spawn`
- * returns. What it captured is destroyed before the completion is delivered.
+ * @param fn Takes nothing, or a `std::stop_token`. Never runs inside `spawn`; another
+ * thread may have begun with it by the time that `spawn` returns. What it captured is
+ * destroyed before the completion is delivered.
  *
  * @param token Completes with `void(std::exception_ptr)`, or
  * `void(std::exception_ptr, R)` where `fn` returns an `R`, on its associated

@@ -82,6 +82,14 @@ fiber_record* gate_with_points()
     return self;
 }
 
+void point_beside_the_gate() noexcept
+{
+    auto* const self = where_am_i() == standing::in_fiber ? current_fiber() : nullptr;
+    if (self)
+        if (auto* const c = deterministic(self->scheduler()); c && c->is_fine())
+            c->point(*self);
+}
+
 time_point time_here() noexcept
 {
     auto* const m = machine::current();
@@ -99,6 +107,7 @@ void open_doors()
         return;
     d.inner.store(hooks::get().gate_now(), std::memory_order_relaxed);
     hooks::get().set_gate(&gate_with_points);
+    hooks::get().set_point(&point_beside_the_gate);
     other_time.store(&run_time, std::memory_order_relaxed);
 }
 
@@ -109,6 +118,7 @@ void close_doors() noexcept
     if (--d.open != 0)
         return;
     other_time.store(nullptr, std::memory_order_relaxed);
+    hooks::get().set_point(nullptr);
     hooks::get().set_gate(d.inner.load(std::memory_order_relaxed));
 }
 

@@ -175,6 +175,7 @@ void close_channel(chan_core* c)
         throw_error(
             make_error_code(boost::system::errc::invalid_argument),
             "close() of a nil channel: it was default-constructed, or moved from");
+    explored_point();
     if (!c->try_close())
         throw_error(
             make_error_code(errc::channel_closed),

@@ -13,6 +13,8 @@
 #include <spindle/detail/base/scope_exit.hpp>
 #include <spindle/detail/base/thread_random.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/look.hpp>
+#include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 #include <spindle/detail/fiber/waiter.hpp>
 
@@ -21,6 +23,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -239,6 +242,59 @@ void select_wait::disarm_all() noexcept
             order_[i]->disarm();
 }
 
+// --- for dumps --------------------------------------------------------------------------
+
+namespace {
+
+// The bytes of what may be gone.
+template <class T>
+class careful_copy {
+public:
+    explicit careful_copy(void const* of) noexcept : whole_(peek_carefully(bytes_, of, sizeof(T)))
+    {
+    }
+
+    // Null: it could not be read. Members to look at; no virtual functions.
+    T const* get() const noexcept { return whole_ ? reinterpret_cast<T const*>(bytes_) : nullptr; }
+
+private:
+    alignas(T) std::byte bytes_[sizeof(T)];
+    bool const whole_;
+};
+
+} // namespace
+
+// What is read here is right if the fiber has not gone on by the end, which the walk sees.
+std::size_t select_wait::look(void const* wait, select_sight* out, std::size_t most)
+{
+    careful_copy<select_wait> const copy(wait);
+    auto const* const w = copy.get();
+    std::size_t n = 0;
+    for (std::size_t i = 0; w && i < w->cases_.size() && n != most; ++i) {
+        select_case_base* at = nullptr;
+        if (!peek_carefully(&at, w->cases_.data() + i, sizeof at))
+            break;
+        careful_copy<select_case_base> const case_copy(at);
+        auto const* const c = case_copy.get();
+        if (!c)
+            break;
+        if (c->what == select_case_base::kind::receive || c->what == select_case_base::kind::send)
+            out[n++] = {&c->core->lock, c->what == select_case_base::kind::send};
+    }
+    return n;
+}
+
+namespace {
+
+struct shown_to_dumps {
+    shown_to_dumps() noexcept
+    {
+        look_at_select.store(&select_wait::look, std::memory_order_relaxed);
+    }
+} const shown;
+
+} // namespace
+
 // --- in a fiber, on a thread ------------------------------------------------------------
 
 namespace {
@@ -301,7 +357,9 @@ std::size_t run_select(
     select_wait wait(cases, order, locks);
     fiber_record* self = nullptr;
     bool stop_is_a_case = false;
-    if (!wait.otherwise()) {
+    if (wait.otherwise()) {
+        explored_point();
+    } else {
         self = waiting_fiber();
         if (self) {
             stop_is_a_case =

@@ -8,6 +8,7 @@
 
 #include <spindle/detail/fiber/dump.hpp>
 #include <spindle/detail/fiber/modules.hpp>
+#include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/saved_registers.hpp>
 #include <spindle/detail/fiber/unwind.hpp>
 
@@ -18,6 +19,7 @@
 #include <map>
 #include <string_view>
 #include <tuple>
+#include <unwind.h>
 #include <utility>
 
 namespace spindle::detail {
@@ -141,7 +143,8 @@ bool is_of(code_name const& n, char const* const (&rooms)[N]) noexcept
 // How a fiber switches.
 bool is_switch(code_name const& n) noexcept
 {
-    return is_of(n, {"boost::fibers::", "boost::context::", "spindle::detail::park"});
+    return is_of(
+        n, {"boost::fibers::", "boost::context::", "make_fcontext", "spindle::detail::park"});
 }
 
 // What lies between that and the user's functions.
@@ -150,6 +153,7 @@ bool is_machinery(code_name const& n) noexcept
     return is_switch(n) || is_of(
                                n,
                                {"spindle::detail::",
+                                "spindle::dump",
                                 "boost::asio::async_result",
                                 "boost::asio::async_initiate",
                                 "boost::asio::detail::",
@@ -237,6 +241,16 @@ std::map<std::uintptr_t, code_name> name_all(std::vector<fiber_entry> const& fib
     return by_address;
 }
 
+// ", receive from channel 0x7f..., send to channel 0x7f...": of a select.
+std::string cases(fiber_sight const& s)
+{
+    std::string text;
+    for (auto const& c : s.selects)
+        text +=
+            (c.sends ? ", send to channel " : ", receive from channel ") + hexadecimal(c.channel);
+    return text;
+}
+
 class writer {
 public:
     writer(std::vector<fiber_entry> const& fibers, dump_style const& style)
@@ -297,6 +311,7 @@ private:
         if (s.state == fiber_state::waiting) {
             if (auto const* const kind = kind_of(s.reason); kind && s.waits_on)
                 text += std::string(", ") + kind + ' ' + hexadecimal(s.waits_on);
+            text += cases(s);
             if (s.since != time_point())
                 text += ", for " + rough(now_ - s.since);
         }
@@ -338,8 +353,11 @@ private:
 
     void write_stack(fiber_entry const& f)
     {
-        if (f.calls.empty())
+        if (f.calls.empty()) {
+            if (f.seen.state == fiber_state::running && !why_no_stacks())
+                out_ += "    (another thread runs it: only a debugger sees its stack)\n";
             return;
+        }
         auto const [first, last] = style_.all_frames ? std::pair(std::size_t{0}, f.calls.size())
                                                      : users_part(f.calls, names_);
         for (auto i = first; i != last; ++i)
@@ -364,8 +382,29 @@ std::string describe_wait(fiber_sight const& s)
     std::string text = to_string(s.reason);
     if (auto const* const kind = kind_of(s.reason); kind && s.waits_on)
         text += std::string(", ") + kind + ' ' + hexadecimal(s.waits_on);
-    return text;
+    return text + cases(s);
 }
+
+namespace {
+
+// The calling fiber's: only it can read a stack that is in use.
+void add_own_calls(std::vector<std::uintptr_t>& calls)
+{
+    constexpr std::size_t most = 256;
+    calls.reserve(most);
+    ::_Unwind_Backtrace(
+        [](_Unwind_Context* frame, void* argument) {
+            auto& all = *static_cast<std::vector<std::uintptr_t>*>(argument);
+            auto const at = ::_Unwind_GetIP(frame);
+            if (at == 0 || all.size() == most)
+                return _URC_END_OF_STACK;
+            all.push_back(at);
+            return _URC_NO_REASON;
+        },
+        &calls);
+}
+
+} // namespace
 
 std::vector<fiber_entry>
 collect_fibers(dump_style const& style, std::function<bool(fiber_sight const&)> const& wanted)
@@ -374,12 +413,17 @@ collect_fibers(dump_style const& style, std::function<bool(fiber_sight const&)> 
     unwinder const stacks(modules);
     std::vector<fiber_entry> fibers;
     std::vector<fiber_sight> some;
+    auto const* const caller = current_fiber();
+    auto const self = caller ? id_of(*caller) : fiber_id();
+    auto const with_stacks = style.stacks && !why_no_stacks();
     fiber_walk walk(style.stacks ? fiber_walk::stacks::yes : fiber_walk::stacks::no);
     while (walk.next(some))
         for (auto& s : some) {
             if ((style.only && s.home != style.only) || (wanted && !wanted(s)))
                 continue;
             auto& f = fibers.emplace_back();
+            if (with_stacks && s.id == self && s.state == fiber_state::running)
+                add_own_calls(f.calls);
             for (auto const& frame : stacks.unwind(s))
                 f.calls.push_back(frame.returns_to);
             s.stack = {};

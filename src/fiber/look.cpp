@@ -26,6 +26,9 @@ namespace {
 // More of one stack is not copied: then its outer frames are missing.
 constexpr std::size_t most_words = 128 * 1024 / sizeof(std::uintptr_t);
 
+// Of a select.
+constexpr std::size_t most_selects = 16;
+
 // A fiber that goes on each time it is looked at is taken as it then is.
 constexpr int attempts = 3;
 
@@ -80,6 +83,15 @@ void take_basics(fiber_sight& s, fiber_record const& g)
     s.stock = (peek(g.entry) & fiber_record::entry_stock) != 0;
 }
 
+// As with the stack: without, where there is no memory. Others are being examined.
+void take_selects(fiber_sight& s) noexcept
+try {
+    select_sight some[most_selects];
+    if (auto const look = look_at_select.load(std::memory_order_relaxed))
+        s.selects.assign(some, some + look(s.waits_on, some, most_selects));
+} catch (std::bad_alloc const&) {
+}
+
 void take(
     examination const& e, fiber_walk::stacks with, fiber_walk::note_function note, fiber_sight& s)
 {
@@ -94,6 +106,8 @@ void take(
         s.reason = g.reason.load(std::memory_order_relaxed);
         s.since = time_point(duration(static_cast<duration::rep>(peek(&g.since))));
         s.waits_on = reinterpret_cast<void const*>(peek(&g.commit_argument));
+        if (s.reason == wait_reason::select)
+            take_selects(s);
         if (note)
             s.note = note(s);
     }
@@ -111,6 +125,18 @@ void take(
     }
     peek(s.stack.data(), reinterpret_cast<void const*>(e.saved), n);
     s.stack_pointer = e.saved;
+}
+
+// Also of a fiber that runs: what a function has captured stays, mostly.
+void take_function(fiber_sight& s, fiber_record const& g) noexcept
+try {
+    auto const at = reinterpret_cast<std::uintptr_t>(&g.storage);
+    if (peek(&g.task) != at)
+        return;
+    s.function.resize(fiber_record::storage_size / sizeof(std::uintptr_t));
+    peek(s.function.data(), &g.storage, s.function.size());
+    s.function_at = at;
+} catch (std::bad_alloc const&) {
 }
 
 // True: it was the same all the time.
@@ -181,6 +207,8 @@ void look_at_part(std::span<fiber_record* const> records, void* argument)
                 take_as_it_is(*all[i].g, s);
                 again = true;
             }
+            if (part.with == fiber_walk::stacks::yes && s.function.empty())
+                take_function(s, *all[i].g);
             if (s.state == fiber_state::running)
                 take_runner(part, *all[i].g, s);
         }
@@ -190,6 +218,8 @@ void look_at_part(std::span<fiber_record* const> records, void* argument)
 }
 
 } // namespace
+
+constinit atomic<select_function> look_at_select{nullptr};
 
 fiber_walk::fiber_walk(stacks with, note_function note) : with_(with), note_(note)
 {
@@ -205,7 +235,7 @@ bool fiber_walk::next(std::vector<fiber_sight>& out)
     if (over_)
         return false;
     part_of_walk part{with_, note_, out, {}};
-    over_ = !walk_records(std::exchange(begins_, false), &look_at_part, &part);
+    over_ = !records_.next(&look_at_part, &part);
     return true;
 }
 

@@ -17,6 +17,7 @@
 
 #if defined(__linux__)
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #endif
 
@@ -167,6 +168,20 @@ SPINDLE_PEEKS SPINDLE_NOINLINE bool peek(bool const& flag) noexcept
 SPINDLE_PEEKS SPINDLE_NOINLINE std::uint8_t peek(std::uint8_t const& flags) noexcept
 {
     return static_cast<std::uint8_t const volatile&>(flags);
+}
+
+bool peek_carefully(
+    [[maybe_unused]] void* out,
+    [[maybe_unused]] void const* from,
+    [[maybe_unused]] std::size_t n) noexcept
+{
+#if defined(__linux__)
+    ::iovec const to = {out, n};
+    ::iovec const there = {const_cast<void*>(from), n};
+    return ::process_vm_readv(::getpid(), &to, 1, &there, 1, 0) == static_cast<::ssize_t>(n);
+#else
+    return false;
+#endif
 }
 
 SPINDLE_PEEKS SPINDLE_NOINLINE void

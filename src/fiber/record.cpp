@@ -37,7 +37,6 @@ struct registry {
     std::mutex mutex; // leaf, but for request_stop() under for_each_record()
     list records;
     std::uint64_t serial = 0;
-    list::iterator walked = records.end(); // where walk_records() goes on
 
     static registry& get()
     {
@@ -67,9 +66,7 @@ fiber_record::~fiber_record()
     if (id != 0) { // not by is_linked(): its neighbours write to the link, under the lock
         auto& all = registry::get();
         std::lock_guard lock(all.mutex);
-        auto const self = all.records.iterator_to(*this);
-        if (auto const after = all.records.erase(self); all.walked == self)
-            all.walked = after;
+        all.records.erase(all.records.iterator_to(*this));
         hide_from_leak_check(*this);
     }
 }
@@ -95,83 +92,86 @@ void for_each_record(void (*f)(fiber_record&, void*), void* argument)
             f(g, argument);
 }
 
-void for_each_record_in_parts(void (*f)(fiber_record&, void*), void* argument)
+record_walk::~record_walk()
 {
-    constexpr int part = 256; // 20 us, where each one is a cache miss
-    fiber_record here;
+    if (!placed_)
+        return;
     auto& all = registry::get();
-    std::unique_lock lock(all.mutex);
-    for (auto at = all.records.begin();;) {
-        for (int i = 0; i != part && at != all.records.end(); ++i, ++at)
-            if (!is_placeholder(*at))
-                f(*at, argument);
-        if (at == all.records.end())
-            return;
-        all.records.insert(at, here);
-        lock.unlock();
-        std::this_thread::yield();
-        lock.lock();
-        at = all.records.erase(all.records.iterator_to(here));
-    }
+    std::lock_guard lock(all.mutex);
+    all.records.erase(all.records.iterator_to(here_));
 }
+
+bool record_walk::next(void (*f)(std::span<fiber_record* const>, void*), void* argument)
+{
+    fiber_record* some[record_part];
+    std::size_t n = 0;
+    auto& all = registry::get();
+    std::lock_guard lock(all.mutex);
+    auto at = placed_ ? all.records.erase(all.records.iterator_to(here_)) : all.records.begin();
+    for (; n != record_part && at != all.records.end(); ++at)
+        if (!is_placeholder(*at))
+            some[n++] = &*at;
+    placed_ = at != all.records.end();
+    if (placed_)
+        all.records.insert(at, here_);
+    f({some, n}, argument);
+    return placed_;
+}
+
+namespace {
+
+struct counting {
+    core const& home;
+    fiber_census n;
+
+    void add(fiber_record const& g) noexcept
+    {
+        auto const state = g.state.load(std::memory_order_relaxed);
+        if (state == fiber_state::idle) {
+            ++n.resting;
+            return;
+        }
+        if (g.scheduler() != &home || (g.life.load(std::memory_order_relaxed) & 2) != 0)
+            return;
+        switch (state) {
+        case fiber_state::created:
+            ++n.created;
+            break;
+        case fiber_state::runnable:
+            ++n.runnable;
+            break;
+        case fiber_state::running:
+            ++n.running;
+            break;
+        case fiber_state::blocking:
+            ++n.blocking;
+            break;
+        case fiber_state::examined: // for a moment, by a dump: most of these wait
+        case fiber_state::waiting:
+            // On somebody else's io_context another thread has the call.
+            ++(g.reason.load(std::memory_order_relaxed) == wait_reason::blocking ? n.blocking
+                                                                                 : n.waiting);
+            break;
+        case fiber_state::idle:
+            break;
+        }
+    }
+};
+
+} // namespace
 
 fiber_census count_fibers(core const& home)
 {
-    struct counting {
-        core const& home;
-        fiber_census n;
-    } all{home, {}};
-    for_each_record_in_parts(
-        [](fiber_record& g, void* argument) {
-            auto& c = *static_cast<counting*>(argument);
-            auto const state = g.state.load(std::memory_order_relaxed);
-            if (state == fiber_state::idle) {
-                ++c.n.resting;
-                return;
-            }
-            if (g.scheduler() != &c.home || (g.life.load(std::memory_order_relaxed) & 2) != 0)
-                return;
-            switch (state) {
-            case fiber_state::created:
-                ++c.n.created;
-                break;
-            case fiber_state::runnable:
-                ++c.n.runnable;
-                break;
-            case fiber_state::running:
-                ++c.n.running;
-                break;
-            case fiber_state::blocking:
-                ++c.n.blocking;
-                break;
-            case fiber_state::examined: // for a moment, by a dump: most of these wait
-            case fiber_state::waiting:
-                // On somebody else's io_context another thread has the call.
-                ++(g.reason.load(std::memory_order_relaxed) == wait_reason::blocking
-                       ? c.n.blocking
-                       : c.n.waiting);
-                break;
-            case fiber_state::idle:
-                break;
-            }
+    counting all{home, {}};
+    record_walk walk;
+    while (walk.next(
+        [](std::span<fiber_record* const> records, void* argument) {
+            for (auto const* const g : records)
+                static_cast<counting*>(argument)->add(*g);
         },
-        &all);
+        &all))
+        std::this_thread::yield();
     return all.n;
-}
-
-bool walk_records(
-    bool begin, void (*f)(std::span<fiber_record* const>, void*), void* argument)
-{
-    fiber_record* some[record_part];
-    auto& all = registry::get();
-    std::lock_guard lock(all.mutex);
-    if (begin)
-        all.walked = all.records.begin();
-    std::size_t n = 0;
-    for (; n != record_part && all.walked != all.records.end(); ++all.walked)
-        some[n++] = &*all.walked;
-    f({some, n}, argument);
-    return all.walked != all.records.end();
 }
 
 void set_name(fiber_record& g, std::string&& name) noexcept

@@ -106,6 +106,7 @@ void mutex_core::unlock_slow(word_type word) noexcept
     word_.store(rest | (w.owns ? locked : woken), std::memory_order_release); // I2
     lock_.unlock();                                                           // D
     w.wake();
+    explored_point();
 }
 
 void mutex_core::destroyed_in_use() noexcept

@@ -33,6 +33,7 @@ bool recursive_mutex::try_lock() noexcept
 {
     if (enter_again())
         return true;
+    detail::explored_point();
     if (!core_.try_lock())
         return false;
     enter();

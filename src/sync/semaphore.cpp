@@ -65,6 +65,7 @@ void semaphore_core::hand_out() noexcept
             word_.fetch_and(~mark, std::memory_order_relaxed);
     }
     wake_all(served);
+    explored_point();
 }
 
 void bad_permits(char const* where, std::ptrdiff_t n, std::ptrdiff_t most) noexcept

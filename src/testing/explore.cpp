@@ -95,6 +95,7 @@ spindle::detail::exploring settings(explore_options const& o, std::uint64_t seed
         .seed = seed,
         .how = pct ? chooser::strategy::priorities : chooser::strategy::random,
         .depth = o.depth,
+        .fine = o.fine_points,
         .cancel = o.faults.cancel,
         .delay = o.faults.delay,
         .stack_size = o.stack_size,

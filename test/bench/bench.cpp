@@ -47,8 +47,8 @@ std::map<std::string, definition> const definitions{
     {"timers", {100'000, "ms"}},
     {"semaphore", {1'000'000, "ns/acquire"}},
     {"wait_group", {10'000'000, "ns/done"}},
+    {"completion", {1'000'000, "ns/message"}},
     {"echo", {0, "requests/s"}},
-    {"echo_traced", {0, "requests/s"}},
     {"echo_stream", {0, "requests/s"}},
     {"http", {0, "requests/s"}},
     {"http_token", {0, "requests/s"}},
@@ -70,6 +70,7 @@ options parse(int argc, char** argv)
     add("count", po::value(&o.count), "size of the workload");
     add("seconds", po::value(&o.seconds)->default_value(0), "a server: end after so long");
     add("port", po::value(&o.port)->default_value(0), "a server: listen here, 0 for any");
+    add("watch", po::value(&o.watch), "Spindle's: spawners, latency or trace, while it runs");
     add("json", po::bool_switch(&o.json), "print an object and not a line");
 
     po::variables_map values;
@@ -129,6 +130,8 @@ int run(int argc, char** argv, std::string const& peer, workloads const& mine)
         auto const workload = mine.find(o.workload);
         if (workload == mine.end())
             throw unsupported(peer + " has no workload '" + o.workload + "'");
+        if (!o.watch.empty() && peer != "spindle")
+            throw unsupported(peer + " cannot be watched");
         print(o, peer, workload->second(o));
         return 0;
     } catch (unsupported const& e) {

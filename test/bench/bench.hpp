@@ -38,6 +38,9 @@ inline constexpr std::size_t lockers = 8;
 inline constexpr std::size_t sharers = 8;
 inline constexpr std::ptrdiff_t permits = 4;
 
+/// Connections of `completion`, as many as the client of `echo` has.
+inline constexpr std::size_t connections = 64;
+
 /// The stack of a stackful peer's fiber: below malloc's threshold for mmap, so
 /// that stacks are reused and not mapped anew.
 inline constexpr std::size_t stack_size = 64 * 1024;
@@ -51,6 +54,7 @@ struct options {
     std::size_t count = 0;
     double seconds = 0;
     std::uint16_t port = 0;
+    std::string watch; // what looks on: Spindle's alone
     bool json = false;
 };
 

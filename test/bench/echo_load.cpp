@@ -211,9 +211,11 @@ void measure(options const& o)
         o.json
             ? R"({"peer": "echo_load", "workload": "%s", )"
               R"("connections": %zu, "message_bytes": %zu, "value": %.1f, "unit": "requests/s", )"
+              R"("requests": %zu, )"
               R"("p50_us": %.1f, "p99_us": %.1f})"
               "\n"
             : "workload=%s connections=%zu message_bytes=%zu value=%.1f unit=requests/s "
+              "requests=%zu "
               "p50_us=%.1f p99_us=%.1f\n";
     std::printf(
         format,
@@ -221,6 +223,7 @@ void measure(options const& o)
         o.connections,
         message(o).size(),
         static_cast<double>(latencies.total()) / seconds,
+        warm_up.total() + latencies.total(),
         latencies.percentile(50),
         latencies.percentile(99));
 }

@@ -9,15 +9,19 @@
 
 #include <spindle.hpp>
 #include <spindle/asio/fiber_stream.hpp>
+#include <spindle/observe/dump.hpp>
 #include <spindle/observe/trace.hpp>
 
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/connect_pair.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -36,14 +40,23 @@ using spindle::error_code;
 // The executor's type is known to the compiler, as in the Asio peers.
 using tcp_socket = asio::basic_stream_socket<tcp, asio::io_context::executor_type>;
 
-// A workload is the main fiber of a scheduler.
+// A workload is the main fiber of a scheduler, which `--watch` has looked at meanwhile.
 template <class Workload>
 auto on_scheduler(Workload workload)
 {
     return [workload](options const& o) {
+        std::optional<spindle::trace::recording> trace;
+        if (o.watch == "trace")
+            trace.emplace("/dev/null");
+        else if (o.watch == "spawners")
+            spindle::remember_spawners();
+        else if (!o.watch.empty() && o.watch != "latency")
+            throw bench::unsupported("there is no '" + o.watch + "' to watch");
         return spindle::run(
             [&] { return workload(o); },
-            {.processors = o.threads, .stack_size = bench::stack_size});
+            {.processors = o.threads,
+             .stack_size = bench::stack_size,
+             .measure_latency = o.watch == "latency"});
     };
 }
 
@@ -251,7 +264,8 @@ result wait_group(options const& o)
     return {watch.ns() / static_cast<double>(o.count)};
 }
 
-void session(tcp_socket socket)
+template <class Socket>
+void session(Socket socket)
 {
     std::array<char, 4096> buffer;
     boost::system::error_code ec;
@@ -263,6 +277,31 @@ void session(tcp_socket socket)
         if (ec)
             return;
     }
+}
+
+// `echo` with its clients in the same process, over pairs of sockets: one message under
+// way on each.
+result completion(options const& o)
+{
+    using stream =
+        asio::basic_stream_socket<asio::local::stream_protocol, asio::io_context::executor_type>;
+    auto& sched = spindle::this_fiber::get_scheduler();
+    spindle::wait_group group;
+    stopwatch watch;
+    for (std::size_t c = 0; c < bench::connections; ++c) {
+        stream mine(sched.next_executor()), yours(sched.next_executor());
+        asio::local::connect_pair(mine, yours);
+        group.go([s = std::move(yours)]() mutable { session(std::move(s)); });
+        group.go([s = std::move(mine), left = o.count / bench::connections]() mutable {
+            std::array<char, 64> message{};
+            for (; left != 0; --left) {
+                asio::async_write(s, asio::buffer(message), spindle::use_fiber);
+                asio::async_read(s, asio::buffer(message), spindle::use_fiber);
+            }
+        });
+    }
+    group.wait();
+    return {watch.ns() / static_cast<double>(o.count)};
 }
 
 // The same over a stream that tries first what needs no waiting.
@@ -295,7 +334,7 @@ result serve(options const& o, void (*session)(tcp_socket))
     }
 }
 
-result echo(options const& o) { return serve(o, session); }
+result echo(options const& o) { return serve(o, session<tcp_socket>); }
 
 void http_session(tcp_socket socket)
 {
@@ -327,13 +366,6 @@ void http_session_by_token(tcp_socket socket)
         if (ec || !response.keep_alive())
             return;
     }
-}
-
-// What a trace costs while it is recorded (doc/guide/tracing.adoc).
-result echo_traced(options const& o)
-{
-    spindle::trace::recording const on("/dev/null");
-    return echo(o);
 }
 
 result hog(options const& o)
@@ -389,7 +421,9 @@ result blocked_echo(options const& o)
 int main(int argc, char** argv)
 {
     return bench::run(
-        argc, argv, "spindle",
+        argc,
+        argv,
+        "spindle",
         {
             {"spawn", on_scheduler(spawn)},
             {"yield", on_scheduler([](options const& o) { return yields(o, bench::wave); })},
@@ -406,9 +440,9 @@ int main(int argc, char** argv)
             {"timers", on_scheduler(timers)},
             {"semaphore", on_scheduler(semaphore)},
             {"wait_group", on_scheduler(wait_group)},
+            {"completion", on_scheduler(completion)},
             {"parked", on_scheduler(parked)},
             {"echo", on_scheduler(echo)},
-            {"echo_traced", on_scheduler(echo_traced)},
             {"echo_stream",
              on_scheduler([](options const& o) { return serve(o, session_of_stream); })},
             {"http", on_scheduler([](options const& o) { return serve(o, http_session); })},

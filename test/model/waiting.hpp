@@ -36,6 +36,7 @@ struct fiber_record {};
 inline fiber_record* waiting_fiber() { return nullptr; }
 inline fiber_record* waiting_fiber_unless_stopped() { return nullptr; }
 [[noreturn]] inline void throw_stopped(fiber_record&) { std::abort(); }
+inline void explored_point() {}
 
 // To spin is to try once more.
 template <class Try>

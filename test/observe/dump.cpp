@@ -57,6 +57,16 @@ bool says(std::string const& text, std::string_view what)
     return text.find(what) != std::string::npos;
 }
 
+// Up to a comma or the end of the line.
+std::string word_after(std::string const& text, std::string_view what)
+{
+    auto const at = text.find(what);
+    if (at == std::string::npos)
+        return {};
+    auto const begin = at + what.size();
+    return text.substr(begin, text.find_first_of(",\n", begin) - begin);
+}
+
 std::size_t count(std::string_view text, std::string_view what)
 {
     std::size_t n = 0;
@@ -93,6 +103,32 @@ namespace wait_by {
 {
     this_fiber::sleep_for(d);
     asm volatile("");
+}
+
+[[gnu::noinline]] void selecting(spindle::channel<int>& in, spindle::channel<int>& out)
+{
+    spindle::select(
+        spindle::on_timeout(1h),
+        spindle::on_receive(in),
+        spindle::on_send(out, 1),
+        spindle::on_receive(spindle::receive_channel<int>()));
+    asm volatile("");
+}
+
+[[gnu::noinline]] void selecting_at_run_time(spindle::channel<int>& in, std::size_t times)
+{
+    std::vector<spindle::select_case> cases;
+    for (std::size_t i = 0; i != times; ++i)
+        cases.emplace_back(spindle::on_receive(in));
+    spindle::select(cases);
+    asm volatile("");
+}
+
+[[gnu::noinline]] std::string looking()
+{
+    auto text = spindle::dump_string();
+    asm volatile("");
+    return text;
 }
 
 [[gnu::noinline]] void recursing(int depth, spindle::channel<int>& ch)
@@ -208,6 +244,57 @@ BOOST_AUTO_TEST_CASE(who_spawned_a_fiber_is_said_once_that_is_asked_for)
         ch.close();
         parent.join();
         BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 0; }));
+    });
+}
+
+BOOST_AUTO_TEST_CASE(the_channels_that_a_select_waits_in_are_said)
+{
+    over_processors([] {
+        spindle::channel<int> in, out;
+        spindle::task_group group;
+        group.spawn([&] { wait_by::selecting(in, out); });
+        group.spawn([&] { wait_by::selecting_at_run_time(in, 2); });
+        group.spawn([&] { wait_by::receiving(in); });
+        BOOST_TEST(until([] {
+            return fibers_in(wait_reason::select) == 2 && fibers_in(wait_reason::receive) == 1;
+        }));
+        auto const text = spindle::dump_string({.stacks = false});
+        BOOST_TEST_CONTEXT(text)
+        {
+            auto const received = word_after(text, "channel receive, channel ");
+            BOOST_TEST(received.starts_with("0x"));
+            auto const sent = word_after(text, "send to channel ");
+            BOOST_TEST(sent.starts_with("0x"));
+            BOOST_TEST(sent != received);
+            auto const from_in = ", receive from channel " + received;
+            BOOST_TEST(
+                says(text, "waiting: select" + from_in + ", send to channel " + sent + ", for "));
+            BOOST_TEST(says(text, "waiting: select" + from_in + from_in + ", for "));
+        }
+        in.close();
+        group.wait();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_fiber_that_runs_sees_its_own_stack_and_no_other_one)
+{
+    on_scheduler s(2);
+    s.run([] {
+        std::atomic<bool> runs{false}, over{false};
+        auto other = spindle::spawn({.name = "other"}, [&] {
+            runs = true;
+            while (!over)
+                ;
+        });
+        BOOST_TEST(until([&] { return runs.load(); }));
+        auto const text = wait_by::looking();
+        over = true;
+        BOOST_TEST_CONTEXT(text)
+        if (has_stacks()) {
+            BOOST_TEST(says(paragraph(text, "\"test\", running"), "wait_by::looking"));
+            BOOST_TEST(says(paragraph(text, "\"other\", running"), "(another thread runs it: "));
+        }
+        other.join();
     });
 }
 

@@ -17,9 +17,13 @@
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <memory>
 #include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 using namespace spindle_test;
 using namespace std::chrono_literals;
@@ -83,6 +87,125 @@ BOOST_AUTO_TEST_CASE(one_in_a_channel_that_somebody_else_has_is_not)
         BOOST_TEST(abandoned(found) == 0u);
         mine.close();
         by_copy.join();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(one_that_has_captured_two_handles_is_abandoned)
+{
+    over_processors([] {
+        auto leaked = [] {
+            spindle::channel<int> ch;
+            return spindle::spawn(
+                [ch, other = spindle::send_channel<int>(ch)] { (void)ch.receive(); });
+        }();
+        BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 1; }));
+        BOOST_TEST(abandoned(spindle::find_leaks(0s)) == (has_stacks() ? 1u : 0u));
+        leaked.request_stop();
+    });
+}
+
+// Each in a channel of its own, and each found, in time.
+BOOST_AUTO_TEST_CASE(many_are_abandoned)
+{
+    over_processors([] {
+        constexpr std::size_t many = 2000;
+        std::vector<spindle::fiber<void>> all;
+        for (std::size_t i = 0; i != many; ++i)
+            all.push_back(spindle::spawn([ch = spindle::channel<int>()] { (void)ch.receive(); }));
+        BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == many; }));
+        BOOST_TEST(abandoned(spindle::find_leaks(0s)) == (has_stacks() ? many : 0u));
+        for (auto& f : all)
+            f.request_stop();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(one_whose_channel_is_in_an_object_is_not)
+{
+    over_processors([] {
+        struct service {
+            spindle::channel<int> jobs;
+            void work() { (void)jobs.receive(); }
+        };
+        auto const s = std::make_unique<service>();
+        auto works = spindle::spawn([raw = s.get()] { raw->work(); });
+        BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 1; }));
+        auto const found = spindle::find_leaks(0s);
+        BOOST_TEST(found.size() == 1u);
+        BOOST_TEST(abandoned(found) == 0u);
+        s->jobs.close();
+        works.join();
+    });
+}
+
+// It waits for what its children send by its own handle, and they are on their way.
+BOOST_AUTO_TEST_CASE(one_whose_handle_another_fiber_refers_to_is_not)
+{
+    over_processors([] {
+        auto parent = [] {
+            spindle::channel<int> results;
+            return spindle::spawn([results] {
+                auto child = spindle::spawn([&] {
+                    this_fiber::sleep_for(1h);
+                    results.send(1);
+                });
+                (void)results.receive();
+                child.request_stop();
+            });
+        }();
+        BOOST_TEST(until([] {
+            return fibers_in(wait_reason::receive) == 1 && fibers_in(wait_reason::sleep) == 1;
+        }));
+        auto const found = spindle::find_leaks(0s);
+        BOOST_TEST(found.size() == 1u);
+        BOOST_TEST(abandoned(found) == 0u);
+        parent.request_stop();
+    });
+}
+
+// The same, and the child cannot be looked at.
+BOOST_AUTO_TEST_CASE(one_whose_handle_a_running_fiber_refers_to_is_not)
+{
+    on_scheduler s(2);
+    s.run([] {
+        std::atomic<bool> runs{false}, over{false};
+        auto parent = [&] {
+            spindle::channel<int> results;
+            return spindle::spawn([&runs, &over, results] {
+                auto child = spindle::spawn([&] {
+                    runs = true;
+                    while (!over)
+                        ;
+                    results.send(1);
+                });
+                (void)results.receive();
+            });
+        }();
+        BOOST_TEST(until([&] { return runs && fibers_in(wait_reason::receive) == 1; }));
+        auto const found = spindle::find_leaks(0s);
+        over = true;
+        BOOST_TEST(found.size() == 1u);
+        BOOST_TEST(abandoned(found) == 0u);
+        parent.join();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(one_whose_handle_the_caller_refers_to_is_not)
+{
+    over_processors([] {
+        spindle::channel<int> const* seen = nullptr;
+        auto waits = [&] {
+            spindle::channel<int> ch;
+            return spindle::spawn([&seen, ch] {
+                seen = &ch;
+                (void)ch.receive();
+            });
+        }();
+        BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 1; }));
+        auto const found = spindle::find_leaks(0s);
+        BOOST_TEST(found.size() == 1u);
+        BOOST_TEST(abandoned(found) == 0u);
+        seen->send(1);
+        waits.join();
     });
 }
 

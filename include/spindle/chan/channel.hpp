@@ -119,6 +119,7 @@ public:
     bool try_send(T&& v, error_code& ec) const
     {
         auto* const s = this->state();
+        detail::explored_point();
         return detail::report_limited(
             s ? s->try_send(std::move(v)) : detail::chan_result::waiting, ec);
     }
@@ -209,6 +210,7 @@ public:
     bool try_send(error_code& ec) const
     {
         auto* const s = this->state();
+        detail::explored_point();
         return detail::report_limited(
             s ? s->try_send(std::monostate()) : detail::chan_result::waiting, ec);
     }
@@ -320,6 +322,7 @@ public:
     {
         std::optional<T> v;
         auto* const s = this->state();
+        detail::explored_point();
         detail::report_limited(s ? s->try_receive(v) : detail::chan_result::waiting, ec);
         return v;
     }
@@ -397,6 +400,7 @@ public:
     {
         std::optional<std::monostate> v;
         auto* const s = this->state();
+        detail::explored_point();
         return detail::report_limited(s ? s->try_receive(v) : detail::chan_result::waiting, ec);
     }
 

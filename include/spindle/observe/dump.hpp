@@ -19,7 +19,7 @@ namespace spindle {
 
 /// What `dump` says.
 struct dump_options {
-    /// The call stack of each fiber that is not running.
+    /// The call stack of each fiber that is not running, and of the one that asks.
     bool stacks = true;
     /// All of it: Spindle's and Boost's functions, too, through which it waits.
     bool all_frames = false;
@@ -35,10 +35,10 @@ struct dump_options {
  * @endcode
  *
  * For each fiber its number, its name, its state; what it waits for, on what
- * object, for how long (to the precision of its processor's clock, which is read
- * once for some fibers; fibers without a processor, bound to an executor or pinned,
- * have none); the thread that it runs on; where it was spawned; its call
- * stack. Fibers in the same place are one paragraph, the largest first.
+ * object, a select in which channels, for how long (to the precision of its processor's
+ * clock, which is read once for some fibers; fibers without a processor, bound to an
+ * executor or pinned, have none); the thread that it runs on; where it was spawned; its
+ * call stack. Fibers in the same place are one paragraph, the largest first.
  *
  * Who spawned a fiber is said of those that were spawned after `remember_spawners()`.
  *
@@ -49,7 +49,7 @@ struct dump_options {
  * @par Blocking
  * Nothing is stopped: fibers and threads go on meanwhile. What is said of a fiber
  * was so at one moment; of two fibers, at two. A running fiber's stack is its own to
- * tell, so there is none.
+ * tell: the caller's is there, of others there is none, and a debugger shows it.
  *
  * @par Thread Safety
  * From any thread and any fiber; not from a signal handler: that is what

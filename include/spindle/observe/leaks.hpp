@@ -28,7 +28,7 @@ struct leaked_fiber {
     std::string waits_for;
     /// For how long.
     std::chrono::steady_clock::duration waited;
-    /// Nobody else seems to have what it waits for; see `find_leaks`.
+    /// Nobody else has what it waits for; see `find_leaks`.
     bool abandoned;
 };
 
@@ -46,14 +46,19 @@ struct leaked_fiber {
  * of which nobody knows since when they wait.
  *
  * `abandoned` is said of a fiber in a nil channel; and of one that sends to or receives
- * from a channel which only such fibers have: there are no more handles of it than
- * fibers that wait in it, and on the stack of no other fiber does its address lie. Go
- * finds that out by its garbage collector. This is an approximation, in both ways:
- * a handle that the fiber refers to, and somebody else keeps, on a running fiber's
- * stack or in a heap object, is taken for the fiber's; a channel whose waiting fibers
- * have two handles each is never said to be abandoned. Where stacks cannot be read
- * (`dump` says so) the second half of the rule is missing: then only nil channels are
- * abandoned.
+ * from a channel which only such fibers have: the functions of those that wait in it, as
+ * they were given to `go` or `spawn`, have captured all handles that there are, and
+ * nothing that another fiber has captured, or has on its stack, points to them. A handle
+ * anywhere else, in an object on the heap, on a thread's stack, in a container, is one
+ * too many, so it is never said then. What it does not see is somebody who has no handle
+ * and refers to the captured one: from a handler, from a thread, or from the stack of a
+ * fiber that runs just then. (Captured by reference it is in that fiber's function, and
+ * seen.)
+ *
+ * It says nothing of channels that lie in a waiting fiber's own variables, nor of fibers
+ * in a `select`. Go finds those out, by its garbage collector, which knows each pointer
+ * there is and stops the program to look. Where stacks cannot be read (`dump` says so)
+ * only nil channels are abandoned.
  *
  * @par Thread Safety
  * Any thread, any fiber. As `dump`, it stops nobody.

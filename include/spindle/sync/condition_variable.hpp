@@ -74,10 +74,18 @@ public:
     condition_variable& operator=(condition_variable const&) = delete;
 
     /// Wakes the one that waits longest.
-    void notify_one() noexcept { core_.notify_one(); }
+    void notify_one() noexcept
+    {
+        detail::explored_point();
+        core_.notify_one();
+    }
 
     /// Wakes all that wait.
-    void notify_all() noexcept { core_.notify_all(); }
+    void notify_all() noexcept
+    {
+        detail::explored_point();
+        core_.notify_all();
+    }
 
     /// Unlocks, waits until it is notified, and locks.
     template <class Lock>
@@ -155,7 +163,7 @@ public:
     {
         if (token.stop_requested())
             return pred();
-        std::stop_callback const wakes(token, [this]() noexcept { notify_all(); });
+        std::stop_callback const wakes(token, [this]() noexcept { core_.notify_all(); });
         while (!pred())
             if (!notified_by(lock, deadline, token) || token.stop_requested())
                 return pred();

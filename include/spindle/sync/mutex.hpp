@@ -75,7 +75,11 @@ public:
     void lock() { core_.lock(); }
 
     /// Owns the mutex, if nobody does. Never waits.
-    [[nodiscard]] bool try_lock() noexcept { return core_.try_lock(); }
+    [[nodiscard]] bool try_lock() noexcept
+    {
+        detail::explored_point();
+        return core_.try_lock();
+    }
 
     /// Lets it go, to one who waits for it if there is any.
     /**
@@ -128,7 +132,11 @@ public:
     void lock() { core_.lock(); }
 
     /// Owns the mutex, if nobody does. Never waits.
-    [[nodiscard]] bool try_lock() noexcept { return core_.try_lock(); }
+    [[nodiscard]] bool try_lock() noexcept
+    {
+        detail::explored_point();
+        return core_.try_lock();
+    }
 
     /// Waits until nobody owns the mutex, and owns it; for at most `d`.
     /**

@@ -190,7 +190,11 @@ public:
     }
 
     /// Takes a permit if there is one, and nobody waits for it.
-    [[nodiscard]] bool try_acquire() noexcept { return core_.try_acquire(); }
+    [[nodiscard]] bool try_acquire() noexcept
+    {
+        detail::explored_point();
+        return core_.try_acquire();
+    }
 
     /// Takes a permit, and waits for it until `deadline`.
     /**

@@ -81,7 +81,11 @@ public:
     void lock() { core_.lock(); }
 
     /// Owns the mutex alone, if nobody owns it. Never waits.
-    [[nodiscard]] bool try_lock() noexcept { return core_.try_lock(); }
+    [[nodiscard]] bool try_lock() noexcept
+    {
+        detail::explored_point();
+        return core_.try_lock();
+    }
 
     /// Lets it go after `lock()`.
     /**
@@ -99,7 +103,11 @@ public:
     void lock_shared() { core_.lock_shared(); }
 
     /// Owns the mutex with others, if no writer owns it or waits for it. Never waits.
-    [[nodiscard]] bool try_lock_shared() noexcept { return core_.try_lock_shared(); }
+    [[nodiscard]] bool try_lock_shared() noexcept
+    {
+        detail::explored_point();
+        return core_.try_lock_shared();
+    }
 
     /// Lets it go after `lock_shared()`.
     /**

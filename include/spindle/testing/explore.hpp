@@ -62,6 +62,15 @@ struct explore_options {
     /// With `pct`: one more than the number of steps at which a priority changes.
     unsigned depth = 3;
     testing::faults faults = {};
+    /// Whether a fiber may also lose its turn in operations that never wait.
+    /**
+     * Those are `try_` forms, `select` with `otherwise`, `close`, `notify_one` and
+     * `notify_all`, before they do anything; and `unlock` and `release`, after they have
+     * woken somebody. Not for a test that calls them with a `std::mutex` locked or in a
+     * `std::stop_callback`: both are allowed, and mean that the thread goes on; here
+     * another fiber would wait for the thread that it runs on.
+     */
+    bool fine_points = false;
     /// A run that has not ended by then fails.
     std::size_t max_steps = 100'000;
     /// The same, in the time of the run.
@@ -109,7 +118,8 @@ explore(std::function<void()> fn, explore_options const& options, void const* si
  * groups, scopes, sleeps, tickers. All fibers run on the calling thread. Who runs next
  * is chosen by the seed wherever a fiber waits, yields or ends, before each operation
  * that may wait, and where a fiber is started: the new one may run before the call that
- * starts it has returned, as it may on several processors. Time is the run's own: it
+ * starts it has returned, as it may on several processors, where another one steals it.
+ * `explore_options::fine_points` adds what never waits. Time is the run's own: it
  * stands still while somebody can run, and goes to the next deadline when all wait. So a
  * test that sleeps an hour takes no time.
  *

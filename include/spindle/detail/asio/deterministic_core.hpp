@@ -35,6 +35,7 @@ struct exploring {
     std::uint64_t seed = 1;
     chooser::strategy how = chooser::strategy::random;
     unsigned depth = 3;
+    bool fine = false; // points in what never waits, too
     double cancel = 0; // of one that runs, at one of its points
     double delay = 0;  // that time passes though somebody can run, at a step
     std::size_t stack_size = 256 * 1024;
@@ -51,7 +52,8 @@ struct exploring {
 //
 //   A point is where a fiber may lose its turn: each operation that may wait comes by
 //   the gate (fiber/hooks.hpp), which is ours as long as there is such a scheduler; and
-//   to start a fiber. To park, to yield and to end are points anyway.
+//   to start a fiber. To park, to yield and to end are points anyway. Where `fine` is
+//   said, what never waits has points, too: explored_point(), beside the gate.
 //
 //   drive() is main's loop: one slice at a time, so that each switch comes back to it.
 //   Under algo::deterministic the loop is Boost.Fiber's, and arrange() puts the chosen
@@ -71,6 +73,8 @@ struct exploring {
 class SPINDLE_DECL deterministic_core final : public asio_core {
 public:
     enum class outcome { ended, deadlock, endless, failed };
+
+    bool is_fine() const noexcept { return how_.fine; }
 
     explicit deterministic_core(exploring options);
     ~deterministic_core() override;

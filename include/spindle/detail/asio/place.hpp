@@ -140,7 +140,7 @@ private:
 template <class Executor>
 layered_executor const* layers_of(Executor const& ex) noexcept
 {
-    if constexpr (std::is_convertible_v<Executor const&, boost::asio::any_io_executor const&>)
+    if constexpr (std::is_base_of_v<boost::asio::any_io_executor, Executor>)
         return layered_executor::find(ex);
     else
         return nullptr;

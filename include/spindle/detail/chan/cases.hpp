@@ -52,7 +52,7 @@ class receive_case final : public select_case_base {
 
 public:
     receive_case(channel_handle<T> const& h, bool keep, Sink sink)
-        : select_case_base(h.state()), state_(h.state()), sink_(std::move(sink))
+        : select_case_base(kind::receive, h.state()), state_(h.state()), sink_(std::move(sink))
     {
         if (keep)
             kept_ = h;
@@ -114,10 +114,14 @@ class send_case final : public select_case_base {
 public:
     // `value` null: it lies in `stored`.
     send_case(
-        channel_handle<T> const& h, bool keep, value_type* value, bool copies,
-        std::optional<value_type> stored, Function f)
-        : select_case_base(h.state()), state_(h.state()), value_(value), copies_(copies),
-          stored_(std::move(stored)), function_(std::move(f))
+        channel_handle<T> const& h,
+        bool keep,
+        value_type* value,
+        bool copies,
+        std::optional<value_type> stored,
+        Function f)
+        : select_case_base(kind::send, h.state()), state_(h.state()), value_(value),
+          copies_(copies), stored_(std::move(stored)), function_(std::move(f))
     {
         if (keep)
             kept_ = h;
@@ -154,8 +158,6 @@ public:
         waiter.copies = copies_;
         return &state_->senders();
     }
-
-    bool is_send() const noexcept override { return true; }
 
     void run() override
     {

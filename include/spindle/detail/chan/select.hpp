@@ -22,22 +22,22 @@
 namespace spindle::detail {
 
 class select_wait;
+struct select_sight;
 
 // One case. Public headers derive from it; select_wait drives it.
 class SPINDLE_DECL select_case_base {
 public:
     enum class kind : std::uint8_t {
-        channel,   // with a channel: attempt() and queue()
+        receive,   // from a channel: attempt() and enlist()
+        send,      // to one, the same
         never,     // of a nil channel
         event,     // something else: ready(), arm(), disarm()
         otherwise, // what runs where nothing is ready
     };
 
     explicit select_case_base(kind k) noexcept : what(k) {}
-    explicit select_case_base(chan_core* c) noexcept
-        : what(c ? kind::channel : kind::never), core(c)
-    {
-    }
+    // Of a channel; null: of a nil one.
+    select_case_base(kind k, chan_core* c) noexcept : what(c ? k : kind::never), core(c) {}
     // What waits stays where it is.
     select_case_base(select_case_base const& other) noexcept : what(other.what), core(other.core) {}
     select_case_base& operator=(select_case_base const&) = delete;
@@ -62,9 +62,6 @@ public:
     // Returns once the event does not touch w any more. Also where it was not
     // armed, or arm() threw.
     virtual void disarm() noexcept {}
-
-    // A closed channel is an error.
-    virtual bool is_send() const noexcept { return false; }
 
     // The stop of the fiber that selects: it runs this case.
     virtual bool is_own_stop(fiber_record&) const { return false; }
@@ -188,6 +185,9 @@ public:
     std::uint32_t winner() const noexcept { return claim_.winner(); }
 
     void* owner_data = nullptr; // for resume()
+
+    // For a dump: `wait` may be gone, or be no select any more (look.hpp).
+    static std::size_t look(void const* wait, select_sight* out, std::size_t most);
 
     // For the resume function of an owner that is no fiber: the select of a case's
     // waiter, or of the owner's own.

@@ -323,7 +323,9 @@ private:
         if (chosen_) {
             ec = {};
             index = chosen_->index;
-            if (chosen_->waiter.result == chan_result::closed && chosen_->is_send())
+            // A closed channel is an error of those who send.
+            if (chosen_->waiter.result == chan_result::closed &&
+                chosen_->what == select_case_base::kind::send)
                 ec = make_error_code(errc::channel_closed);
         }
         struct guard {

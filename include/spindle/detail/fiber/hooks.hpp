@@ -54,6 +54,11 @@ public:
     gate_function gate_now() const noexcept { return gate_.load(std::memory_order_relaxed); }
     void set_gate(gate_function g) noexcept { gate_.store(g, std::memory_order_relaxed); }
 
+    // The same for those that never wait; null: nothing. See explored_point().
+    using point_function = void (*)() noexcept;
+    point_function point_now() const noexcept { return point_.load(std::memory_order_relaxed); }
+    void set_point(point_function p) noexcept { point_.store(p, std::memory_order_relaxed); }
+
 private:
     static void nothing(void const* (&)[asio_heads]) noexcept {}
     static SPINDLE_DECL SPINDLE_NOINLINE fiber_record* open();
@@ -62,6 +67,7 @@ private:
     mark_function mark_ = &nothing; // set before the first fiber starts
     compare_function compare_ = &always;
     atomic<gate_function> gate_{&open};
+    atomic<point_function> point_{nullptr};
 
     static SPINDLE_DECL hooks instance_;
 };
@@ -84,6 +90,15 @@ SPINDLE_DECL void require_may_wait();
 // The same, in one step: the fiber that may park here, or nullptr where a thread
 // may block.
 [[nodiscard]] inline fiber_record* waiting_fiber() { return hooks::get().gate(); }
+
+// Where a schedule is explored, the calling fiber may lose its turn here. In what never
+// waits, but not on the short ways of unlock() and release(): before anything is done, or
+// at the very end. With nothing of ours held; what the user holds is for him to know.
+inline void explored_point() noexcept
+{
+    if (auto const point = hooks::get().point_now()) [[unlikely]]
+        point();
+}
 
 [[noreturn]] SPINDLE_DECL void throw_in_handler();
 

@@ -64,6 +64,13 @@ namespace spindle::detail {
 //   for what is asked for once a month.
 //
 // Evidence: test/fiber/look.cpp
+
+// A channel that a select waits in.
+struct select_sight {
+    void const* channel; // its lock
+    bool sends;
+};
+
 struct fiber_sight {
     fiber_id id;
     std::uint64_t number = 0; // as its display_name says
@@ -78,15 +85,23 @@ struct fiber_sight {
     bool blocking = false;          // runs, in a call inside blocking()
     time_point since{};             // waiting; the epoch: unknown
     void const* waits_on = nullptr; // what its commit function was given
+    std::vector<select_sight> selects; // from the channels of its cases, in their order
     void const* spawn_site = nullptr;
     core const* home = nullptr;
     long thread = 0;                   // running: the system's number of the thread; 0: unknown
     std::uintptr_t note = 0;           // of the walk's note_function
     std::uintptr_t stack_pointer = 0;  // as it was saved; 0: no copy
     std::vector<std::uintptr_t> stack; // from there on, upwards
+    std::uintptr_t function_at = 0;    // with stacks: where its function object lies, if
+    std::vector<std::uintptr_t> function; // that is in the record; and the words there
 
     bool has_name() const noexcept { return !name.empty(); }
 };
+
+// Set by the room that has select, if that is linked in: its channels, as many as there
+// is room for, and how many those are. What it is given may be gone.
+using select_function = std::size_t (*)(void const* waits_on, select_sight* out, std::size_t most);
+SPINDLE_DECL extern constinit atomic<select_function> look_at_select;
 
 // Any thread; one walk at a time, others wait. Fibers that begin meanwhile may be
 // seen, too.
@@ -109,7 +124,7 @@ public:
 private:
     stacks const with_;
     note_function const note_;
-    bool begins_ = true;
+    record_walk records_;
     bool over_ = false;
 };
 

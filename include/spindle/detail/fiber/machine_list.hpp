@@ -83,6 +83,10 @@ private:
 [[nodiscard]] SPINDLE_DECL bool peek(bool const& flag) noexcept;
 [[nodiscard]] SPINDLE_DECL std::uint8_t peek(std::uint8_t const& flags) noexcept;
 
+// Any thread. n bytes that may lie in memory which was given back: the system reads
+// them, and says so.
+[[nodiscard]] SPINDLE_DECL bool peek_carefully(void* out, void const* from, std::size_t n) noexcept;
+
 // As peek(), of n words.
 SPINDLE_DECL void peek(std::uintptr_t* out, void const* from, std::size_t n) noexcept;
 

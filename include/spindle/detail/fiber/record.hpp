@@ -170,10 +170,6 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
 // Calls f(record) for every record there is, under the registry's lock.
 SPINDLE_DECL void for_each_record(void (*f)(fiber_record&, void*), void* argument);
 
-// The same, a few hundred at a time: in between others may enter new fibers and take
-// old ones out. Sees each one that is there all the while, exactly once.
-SPINDLE_DECL void for_each_record_in_parts(void (*f)(fiber_record&, void*), void* argument);
-
 // How many fibers are in which state; `resting`: of the process, without a function.
 struct fiber_census {
     std::size_t created = 0, runnable = 0, running = 0, blocking = 0, waiting = 0, resting = 0;
@@ -186,10 +182,23 @@ SPINDLE_DECL void register_record(fiber_record& g);
 
 inline constexpr std::size_t record_part = 64;
 
-// Goes through the registry a part at a time: f(records), under its lock. One walk
-// at a time; `begin` starts it. False: that was the end.
-SPINDLE_DECL bool walk_records(
-    bool begin, void (*f)(std::span<fiber_record* const>, void*), void* argument);
+// A way through the registry, a part at a time: in between others may enter new fibers and
+// take old ones out. Sees each one that is there all the while, exactly once.
+class SPINDLE_DECL record_walk {
+public:
+    record_walk() noexcept = default;
+    record_walk(record_walk const&) = delete;
+    record_walk& operator=(record_walk const&) = delete;
+    ~record_walk();
+
+    // Any thread. f(records) for the next ones, under the registry's lock. False: those
+    // were the last.
+    bool next(void (*f)(std::span<fiber_record* const>, void*), void* argument);
+
+private:
+    fiber_record here_; // no fiber: in the list, where it goes on
+    bool placed_ = false;
+};
 
 // Of a fiber that is about to begin a life, or has ended one, and has a name: others
 // may be reading it (look.hpp).
