@@ -77,17 +77,19 @@ void serve_echoes(printed& out, std::function<asio::any_io_executor()> const& pl
          }});
 }
 
-// The coroutine ends with the channel, which the fiber closes on every way out; and if
-// the fiber is cancelled, so is the coroutine.
+// The coroutine ends with the channel, which the fiber closes on every way out. It is not
+// cancelled itself: co_spawn's emit of Boost 1.81 may be on its way when the coroutine has
+// ended, and then touches freed memory.
 void ask_a_coroutine()
 {
     spindle::channel<int> talk;
-    auto answering = spindle::start(
-        asio::co_spawn(spindle::this_fiber::get_executor(), bridge::answer(talk), asio::deferred));
+    spindle::wait_group answering(1);
+    asio::co_spawn(
+        spindle::this_fiber::get_executor(), bridge::answer(talk), [&](std::exception_ptr, int) {
+            answering.done();
+        });
+    spindle::detail::scope_exit const waits([&] { answering.wait(); });
     bridge::ask(talk);
-    auto const answers = answering.get();
-    if (answers != 5)
-        throw "a question without an answer";
 }
 
 } // namespace
