@@ -106,4 +106,5 @@ int main()
                 std::rethrow_exception(failed); // leaves run(), as from any handler
         });
     ioc.run();
+    return 0;
 }

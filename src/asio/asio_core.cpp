@@ -104,7 +104,9 @@ latency_histogram public_form(latency_values const& v) noexcept
     return h;
 }
 
-// --- exceptions that nobody waits for ------------------------------------------------
+} // namespace
+
+constinit atomic<unsigned> asio_core::unusual_{0};
 
 std::string describe_exception(std::exception_ptr e) noexcept
 try {
@@ -118,10 +120,6 @@ try {
 #endif
     return "an exception";
 }
-
-} // namespace
-
-constinit atomic<unsigned> asio_core::unusual_{0};
 
 scheduler_stats asio_core::stats(bool quick) const
 {

@@ -18,12 +18,6 @@
 
 namespace spindle::detail {
 
-namespace {
-
-constexpr auto spare_thread_time = std::chrono::seconds(5);
-
-} // namespace
-
 blocking_threads::~blocking_threads()
 {
     std::unique_lock guard(mutex_);

@@ -16,13 +16,6 @@
 
 namespace spindle::detail {
 
-namespace {
-
-// A thread without a processor leaves after that.
-constexpr auto spare_thread_time = std::chrono::seconds(5);
-
-} // namespace
-
 bool host_machine::run() noexcept
 {
     auto& m = *machine::ensure();

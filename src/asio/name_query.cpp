@@ -8,6 +8,7 @@
 
 #include <spindle/detail/asio/name_query.hpp>
 
+#include <spindle/detail/asio/blocking_threads.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/stop.hpp>
@@ -27,7 +28,6 @@ namespace spindle::detail {
 
 namespace {
 
-constexpr auto spare_thread_time = std::chrono::seconds(5);
 constexpr std::size_t most_threads = 64;
 
 error_code error_of_resolver(int e) noexcept

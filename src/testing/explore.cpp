@@ -14,14 +14,11 @@
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 
-#include <boost/core/demangle.hpp>
-
 #include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <memory>
 #include <optional>
-#include <typeinfo>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -43,15 +40,6 @@ std::optional<std::uint64_t> from_environment(char const* name)
     if (*end)
         throw std::invalid_argument(std::string(name) + " is no number: " + text);
     return n;
-}
-
-std::string describe(std::exception_ptr e)
-try {
-    std::rethrow_exception(std::move(e));
-} catch (std::exception const& x) {
-    return boost::core::demangle(typeid(x).name()) + ": " + x.what();
-} catch (...) {
-    return "an exception";
 }
 
 // What one run has come to.
@@ -123,7 +111,7 @@ result run_once(
         break;
     case deterministic_core::outcome::failed:
         r.error = core->failure();
-        r.failure = describe(r.error);
+        r.failure = spindle::detail::describe_exception(r.error);
         break;
     case deterministic_core::outcome::deadlock:
         r.failure = returned

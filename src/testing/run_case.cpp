@@ -13,13 +13,10 @@
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/machine_list.hpp>
 
-#include <boost/core/demangle.hpp>
-
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <optional>
-#include <typeinfo>
 #include <utility>
 
 namespace spindle::testing {
@@ -27,15 +24,6 @@ namespace spindle::testing {
 namespace {
 
 namespace d = spindle::detail;
-
-std::string describe(std::exception_ptr e)
-try {
-    std::rethrow_exception(std::move(e));
-} catch (std::exception const& x) {
-    return boost::core::demangle(typeid(x).name()) + ": " + x.what();
-} catch (...) {
-    return "an exception";
-}
 
 // What the fiber of the case and the thread that waits for it share.
 struct progress {
@@ -87,7 +75,7 @@ case_result run_case(
         settings.unhandled_exception = [&shared](std::exception_ptr e, fiber_info const& who) {
             shared.add_fault(
                 "an exception left " + who.name + ", spawned from " + who.spawned_from + ": " +
-                describe(std::move(e)));
+                d::describe_exception(std::move(e)));
         };
     settings.deadlock = [&shared, also = settings.deadlock] {
         {

@@ -97,6 +97,7 @@ class Bench:
         self.build = build
         self.quick = quick
         self.first_cpu = min(os.sched_getaffinity(0))
+        self.failures = []
 
     def program(self, contender):
         prefix = "bench_" if contender == SPINDLE else "bench_peer_"
@@ -193,6 +194,7 @@ def run_case(bench, case, threads, repeats):
                 del results[contender]
             except Failed as failure:
                 print(f"{contender}, {case.name}, threads {threads}: {failure}", file=sys.stderr)
+                bench.failures.append(f"{contender}, {case.name}, threads {threads}")
                 del results[contender]
 
     rows = {}
@@ -299,7 +301,6 @@ def machine(build):
 
 # --- The document --------------------------------------------------------------
 
-BEGIN, END = "// measured: begin", "// measured: end"
 
 
 def measured_part(build, tables, command, repeats):
@@ -312,15 +313,51 @@ def measured_part(build, tables, command, repeats):
     return "\n\n".join(parts)
 
 
-def write_document(path, measured):
+def write_document(path, measured, what):
     """Replaces what lies between the two marks, and nothing else."""
+    begin, end = f"// {what}: begin", f"// {what}: end"
     text = (path if path.exists() else HERE / "benchmarks.adoc.in").read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        sys.exit(f"{path}: needs one line '{BEGIN}' and below it one line '{END}'")
-    head, rest = text.split(BEGIN)
-    tail = rest.split(END)[1]
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        sys.exit(f"{path}: needs one line '{begin}' and below it one line '{end}'")
+    head, rest = text.split(begin)
+    tail = rest.split(end)[1]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{head}{BEGIN}\n\n{measured}\n\n{END}{tail}")
+    path.write_text(f"{head}{begin}\n\n{measured}\n\n{end}{tail}")
+
+
+def committed_ratios(path):
+    """Spindle by the best peer, by threads and row, as the document has it."""
+    ratios = {}
+    threads = None
+    for line in path.read_text().splitlines() if path.exists() else []:
+        title = re.fullmatch(r"\.(Ratios|Medians), (\d+) threads?", line)
+        if title:
+            threads = int(title[2]) if title[1] == "Ratios" else None
+        cells = line.lstrip("|").split(" |")
+        if threads and line.startswith("|") and re.fullmatch(r"[\d.]+", cells[-1]):
+            ratios[threads, cells[0]] = float(cells[-1])
+    return ratios
+
+
+def compare_with_committed(tables, committed):
+    """Says what got worse by more than a third: a report, since machines differ, and a run
+    of small counts is no measurement."""
+    compared, worse = 0, []
+    for threads, rows in tables.items():
+        for row in rows:
+            before = committed.get((threads, row.name))
+            ratio = row.ratio(SPINDLE, row.best_peer())
+            if not before or not ratio:
+                continue
+            compared += 1
+            factor = before / ratio if more_is_better(row.unit) else ratio / before
+            if factor > 4 / 3:
+                worse.append(f"{row.name}, threads {threads}: {ratio:.2f} of the best peer's, "
+                             f"was {before:.2f}")
+    print(f"\n{compared} ratios compared with the document, {len(worse)} are worse by more "
+          "than a third")
+    for line in worse:
+        print(f"  {line}")
 
 
 # -------------------------------------------------------------------------------
@@ -330,7 +367,8 @@ def arguments():
     parser.add_argument("--build", type=pathlib.Path, required=True, help="where the programs are")
     parser.add_argument("--doc", type=pathlib.Path, required=True, help="the document to update")
     parser.add_argument("--quick", action="store_true",
-                        help="small counts, three repeats; leaves the document alone")
+                        help="small counts, three repeats; leaves the document alone, and "
+                             "says what is worse than there")
     parser.add_argument("--workload", action="append", choices=[c.name for c in CASES],
                         help="only this one (may be repeated); leaves the document alone")
     parser.add_argument("--threads", default=",".join(map(str, DEFAULT_THREADS)),
@@ -360,8 +398,13 @@ def main():
 
     if not args.quick and not args.workload and args.threads == DEFAULT_THREADS:
         command = "./test/bench/run" + (f" --repeat {args.repeat}" if args.repeat else "")
-        write_document(args.doc, measured_part(args.build, tables, command, repeats))
+        write_document(
+            args.doc, measured_part(args.build, tables, command, repeats), "measured")
         print(f"\nwritten to {args.doc}", file=sys.stderr)
+    if args.quick:
+        compare_with_committed(tables, committed_ratios(args.doc))
+    if bench.failures:
+        sys.exit(f"{len(bench.failures)} workloads have failed: {'; '.join(bench.failures)}")
 
 
 if __name__ == "__main__":

@@ -150,6 +150,9 @@ private:
     atomic<int> waiting_for_end_{0};
 };
 
+// Its type, and what() it says.
+std::string describe_exception(std::exception_ptr e) noexcept;
+
 // The scheduler of a fiber. Every fiber that the asio room starts has one; a
 // fiber of Boost.Fiber's own may have none.
 inline asio_core* asio_core_of(fiber_record const& g) noexcept

@@ -13,6 +13,7 @@
 #include <spindle/config.hpp>
 #include <spindle/detail/fiber/record.hpp>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <list>
@@ -20,6 +21,9 @@
 #include <thread>
 
 namespace spindle::detail {
+
+// A thread that has had nothing to do for so long leaves.
+inline constexpr auto spare_thread_time = std::chrono::seconds(5);
 
 // A queue of calls, and threads that take them: one is started where none is free, up
 // to the limit; beyond that calls wait for their turn. One that finds nothing for some
