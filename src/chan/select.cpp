@@ -286,12 +286,12 @@ std::size_t select_wait::look(void const* wait, select_sight* out, std::size_t m
 
 namespace {
 
-struct shown_to_dumps {
-    shown_to_dumps() noexcept
+struct select_shown_to_dumps {
+    select_shown_to_dumps() noexcept
     {
         look_at_select.store(&select_wait::look, std::memory_order_relaxed);
     }
-} const shown;
+} const selects_are_shown;
 
 } // namespace
 
