@@ -188,7 +188,7 @@ std::string_view task_in(std::string_view function) noexcept
     return task;
 }
 
-std::string shown(code_name n, std::uintptr_t address)
+std::string described(code_name n, std::uintptr_t address)
 {
     if (auto const task = task_in(n.function); !task.empty())
         n.function = std::string(task);
@@ -333,7 +333,7 @@ private:
         auto const& s = g.members.front()->seen;
         if (s.spawn_site) {
             auto const at = reinterpret_cast<std::uintptr_t>(s.spawn_site);
-            out_ += "  spawned from " + shown(names_.at(at), at);
+            out_ += "  spawned from " + described(names_.at(at), at);
         } else if (s.spawner != fiber_id()) {
             out_ += "  spawned";
         } else {
@@ -363,7 +363,7 @@ private:
         for (auto i = first; i != last; ++i)
             out_ += "    " +
                     (style_.all_frames ? to_string(names_.at(f.calls[i]), f.calls[i])
-                                       : shown(names_.at(f.calls[i]), f.calls[i])) +
+                                       : described(names_.at(f.calls[i]), f.calls[i])) +
                     '\n';
     }
 
