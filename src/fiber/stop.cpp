@@ -105,6 +105,12 @@ void throw_stopped(fiber_record& self)
     throw_error(operation_aborted());
 }
 
+bool is_stopped_here() noexcept
+{
+    auto const* const self = current_fiber();
+    return self && stop_seen(*self);
+}
+
 bool left_by_stop() noexcept
 {
     auto const* const self = current_fiber();

@@ -631,7 +631,7 @@ BOOST_AUTO_TEST_CASE(a_full_stream_is_written_to_again_once_there_is_room)
 {
     with_ends<tcp::socket>([](auto& here, auto& there) {
         fill(here);
-        std::size_t more = 0;
+        std::atomic<std::size_t> more{0};
         auto writer = spindle::spawn([&] { more = here.write_some(asio::buffer("more", 4)); });
         std::vector<char> block(1 << 16);
         while (more == 0)

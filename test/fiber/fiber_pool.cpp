@@ -226,11 +226,12 @@ BOOST_AUTO_TEST_CASE(no_memory_for_a_stack_is_an_error_and_nothing_starts)
 BOOST_AUTO_TEST_CASE(fibers_rest_when_their_scheduler_is_gone_and_serve_the_next_one)
 {
     {
-        on_scheduler s(1); // all are made before one runs
+        on_scheduler s(1);
         s.run([] {
-            spindle::wait_group group;
+            spindle::wait_group gate(1), group; // all of them at a time
             for (int i = 0; i != 1000; ++i)
-                group.go([] { spindle::this_fiber::yield(); });
+                group.go([&] { gate.wait(); });
+            gate.done();
             group.wait();
         });
     }

@@ -192,7 +192,7 @@ BOOST_AUTO_TEST_CASE(one_whose_handle_a_running_fiber_refers_to_is_not)
 BOOST_AUTO_TEST_CASE(one_whose_handle_the_caller_refers_to_is_not)
 {
     over_processors([] {
-        spindle::channel<int> const* seen = nullptr;
+        std::atomic<spindle::channel<int> const*> seen{nullptr};
         auto waits = [&] {
             spindle::channel<int> ch;
             return spindle::spawn([&seen, ch] {
@@ -204,7 +204,7 @@ BOOST_AUTO_TEST_CASE(one_whose_handle_the_caller_refers_to_is_not)
         auto const found = spindle::find_leaks(0s);
         BOOST_TEST(found.size() == 1u);
         BOOST_TEST(abandoned(found) == 0u);
-        seen->send(1);
+        seen.load()->send(1);
         waits.join();
     });
 }

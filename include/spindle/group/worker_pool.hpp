@@ -12,9 +12,11 @@
 #include <spindle/chan/channel.hpp>
 #include <spindle/config.hpp>
 #include <spindle/detail/base/atomic.hpp>
+#include <spindle/detail/fiber/stop.hpp>
 #include <spindle/error.hpp>
 #include <spindle/group/task_group.hpp>
 
+#include <boost/asio/error.hpp>
 #include <boost/system/errc.hpp>
 
 #include <cstddef>
@@ -88,10 +90,22 @@ public:
      * @throws system_error `errc::channel_closed` after `close()` or a failure;
      * `operation_aborted`.
      */
-    void submit(Job job) { jobs_.send(std::move(job)); }
+    void submit(Job job)
+    {
+        error_code ec;
+        submit(std::move(job), ec);
+        if (ec)
+            detail::throw_error(ec);
+    }
 
     /// As above; the error goes to `ec`, and then the job is dropped.
-    void submit(Job job, error_code& ec) { jobs_.send(std::move(job), ec); }
+    void submit(Job job, error_code& ec)
+    {
+        jobs_.send(std::move(job), ec);
+        // The same cancellation may have ended the workers first, and closed the pool.
+        if (ec == errc::channel_closed && detail::is_stopped_here()) [[unlikely]]
+            ec = boost::asio::error::operation_aborted;
+    }
 
     /// There are no more jobs: the workers end when they have done those they have.
     /** Closing twice does nothing. */

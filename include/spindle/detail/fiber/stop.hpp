@@ -189,6 +189,9 @@ SPINDLE_DECL void end_life(fiber_record& self) noexcept;
     return self;
 }
 
+// Whether a fiber runs here that was asked to stop, and may see it.
+[[nodiscard]] SPINDLE_DECL bool is_stopped_here() noexcept;
+
 // In a catch block. True: the exception is the stop of the running fiber, and no
 // failure.
 [[nodiscard]] SPINDLE_DECL bool left_by_stop() noexcept;
