@@ -16,7 +16,6 @@
 #include <spindle/error.hpp>
 #include <spindle/group/task_group.hpp>
 
-#include <boost/asio/error.hpp>
 #include <boost/system/errc.hpp>
 
 #include <cstddef>
@@ -104,7 +103,7 @@ public:
         jobs_.send(std::move(job), ec);
         // The same cancellation may have ended the workers first, and closed the pool.
         if (ec == errc::channel_closed && detail::is_stopped_here()) [[unlikely]]
-            ec = boost::asio::error::operation_aborted;
+            ec = detail::operation_aborted();
     }
 
     /// There are no more jobs: the workers end when they have done those they have.
