@@ -50,7 +50,7 @@ namespace {
 template <class Function>
 void over_guest_threads(Function fn)
 {
-    for (unsigned const n : {1, 2, 8})
+    for (auto const n : thread_counts)
         BOOST_TEST_CONTEXT(n << " threads")
         {
             {
@@ -178,17 +178,18 @@ BOOST_AUTO_TEST_CASE(they_run_fibers_in_strands_and_their_sockets)
 {
     over_guest_threads([](asio::io_context& ioc, unsigned) {
         auto const strand = asio::make_strand(ioc);
-        auto [a, b] = connected(strand, ioc.get_executor());
+        auto ends = connected(strand, ioc.get_executor());
         auto text = spindle::spawn(
             strand,
             [&] {
                 std::string got(5, '\0');
-                asio::async_read(a, asio::buffer(got), spindle::use_fiber);
+                asio::async_read(ends.first, asio::buffer(got), spindle::use_fiber);
                 return got;
             },
             asio::use_future);
         spindle::spawn(
-            ioc, [&] { asio::async_write(b, asio::buffer("hello", 5), spindle::use_fiber); },
+            ioc,
+            [&] { asio::async_write(ends.second, asio::buffer("hello", 5), spindle::use_fiber); },
             asio::detached);
         BOOST_TEST(text.get() == "hello");
     });

@@ -203,10 +203,8 @@ BOOST_AUTO_TEST_CASE(a_pipeline_is_right_in_all_orders)
                 spindle::go([&, in, out] {
                     for (auto v : in)
                         out.send(2 * v);
-                    {
-                        std::lock_guard const guard(m);
-                        ++finished;
-                    }
+                    std::lock_guard const guard(m); // cv goes once both have been here
+                    ++finished;
                     cv.notify_all();
                 });
             spindle::go([in] {
