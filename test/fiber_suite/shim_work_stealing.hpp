@@ -13,11 +13,19 @@
 
 #include <boost/fiber/operations.hpp>
 
+#include <atomic>
+
 void spindle_suite::install()
 {
-    // Some tests block as many as three threads at once, by boost::barrier.
-    static auto& sched = *new spindle::scheduler({.processors = 4});
-    boost::fibers::use_scheduling_algorithm<spindle::algo::work_stealing>(sched);
+    // The scheduler's own first threads come by while it is being made, and get their
+    // algorithm from it. Some tests block as many as three threads at once, by
+    // boost::barrier.
+    static std::atomic<bool> begun{false};
+    static std::atomic<spindle::scheduler*> made{nullptr};
+    if (!begun.exchange(true))
+        made = new spindle::scheduler({.processors = 4});
+    if (auto* const sched = made.load())
+        boost::fibers::use_scheduling_algorithm<spindle::algo::work_stealing>(*sched);
 }
 
 int spindle_suite::run(int (*program)(int, char**), int argc, char* argv[])
