@@ -60,12 +60,13 @@ public:
         : ex_(ex), acceptor_(ex, {asio::ip::address_v4::loopback(), port}),
           signals_(ex, SIGINT, SIGTERM), pause_(ex), place_(std::move(place))
     {
+        running_.add();
+        do_accept();
+        // Last: from here on others may call stop(), on `ex`.
         signals_.async_wait([this](error_code ec, int) {
             if (!ec)
                 stop();
         });
-        running_.add();
-        do_accept();
     }
 
     std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
