@@ -58,7 +58,8 @@ public:
     server(
         asio::any_io_executor ex, std::uint16_t port, std::function<asio::any_io_executor()> place)
         : ex_(ex), acceptor_(ex, {asio::ip::address_v4::loopback(), port}),
-          signals_(ex, SIGINT, SIGTERM), pause_(ex), place_(std::move(place))
+          port_(acceptor_.local_endpoint().port()), signals_(ex, SIGINT, SIGTERM), pause_(ex),
+          place_(std::move(place))
     {
         running_.add();
         do_accept();
@@ -69,7 +70,7 @@ public:
         });
     }
 
-    std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+    std::uint16_t port() const { return port_; }
 
     // Blocks until the server was stopped, and its last connection has ended.
     void wait() { running_.wait(); }
@@ -145,6 +146,7 @@ private:
 
     asio::any_io_executor const ex_;
     tcp::acceptor acceptor_;
+    std::uint16_t const port_; // others ask for it while stop() closes the acceptor
     asio::signal_set signals_;
     asio::steady_timer pause_;
     std::function<asio::any_io_executor()> const place_;
