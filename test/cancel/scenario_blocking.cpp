@@ -11,7 +11,6 @@
 
 #define BOOST_TEST_MODULE cancel.scenario_blocking
 #include <spindle.hpp>
-#include <support/every_step.hpp>
 #include <support/example.hpp>
 
 #include <boost/asio.hpp>
@@ -51,21 +50,17 @@ namespace {
 void ask_all(blocking_mix::options const& o)
 {
     printed out;
-    over_every_step(
-        [&] {
-            with_clients(
-                out,
-                [&] { blocking_mix::run_server(o); },
-                {[](tcp::socket& s, std::atomic<bool>&) {
-                     say(s, "PING\nREAD null\n");
-                     (void)hears(s, "0 bytes\n");
-                 },
-                 [](tcp::socket& s, std::atomic<bool>&) {
-                     say(s, "RESOLVE 127.0.0.1\nCOMPUTE 1\n");
-                     (void)hears(s, " primes\n");
-                 }});
-        },
-        cancelled_or_signalled);
+    serve_at_every_step(
+        out,
+        [&] { blocking_mix::run_server(o); },
+        {[](tcp::socket& s, std::atomic<bool>&) {
+             say(s, "PING\nREAD null\n");
+             (void)hears(s, "0 bytes\n");
+         },
+         [](tcp::socket& s, std::atomic<bool>&) {
+             say(s, "RESOLVE 127.0.0.1\nCOMPUTE 1\n");
+             (void)hears(s, " primes\n");
+         }});
 }
 
 } // namespace

@@ -11,7 +11,6 @@
 
 #define BOOST_TEST_MODULE cancel.scenario_http
 #include <spindle.hpp>
-#include <support/every_step.hpp>
 #include <support/example.hpp>
 
 #include <boost/asio.hpp>
@@ -77,27 +76,23 @@ BOOST_AUTO_TEST_CASE(an_http_server)
     o.root = root.path();
     o.grace = 3ms;
     o.linger = 3ms;
-    over_every_step(
-        [&] {
-            with_clients(
-                out,
-                [&] { example::run_server(o); },
-                {[](tcp::socket& s, std::atomic<bool>&) {
-                     say(s, "GET /file.txt HTTP/1.1\r\nHost: h\r\n\r\n");
-                     if (!hears(s, "xend"))
-                         return;
-                     say(s, "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
-                     if (!hears(s, "hello\n"))
-                         return;
-                     say(s, "POST /api/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n");
-                     say(s, "again");
-                     (void)hears(s, "again");
-                 },
-                 [](tcp::socket& s, std::atomic<bool>& enough) {
-                     say(s, "GET /api/sleep/60000 HTTP/1.1\r\nHost: h\r\n\r\n");
-                     enough = true;
-                     (void)hears(s, "slept\n");
-                 }});
-        },
-        cancelled_or_signalled);
+    serve_at_every_step(
+        out,
+        [&] { example::run_server(o); },
+        {[](tcp::socket& s, std::atomic<bool>&) {
+             say(s, "GET /file.txt HTTP/1.1\r\nHost: h\r\n\r\n");
+             if (!hears(s, "xend"))
+                 return;
+             say(s, "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
+             if (!hears(s, "hello\n"))
+                 return;
+             say(s, "POST /api/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n");
+             say(s, "again");
+             (void)hears(s, "again");
+         },
+         [](tcp::socket& s, std::atomic<bool>& enough) {
+             say(s, "GET /api/sleep/60000 HTTP/1.1\r\nHost: h\r\n\r\n");
+             enough = true;
+             (void)hears(s, "slept\n");
+         }});
 }

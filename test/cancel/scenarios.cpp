@@ -58,22 +58,18 @@ BOOST_AUTO_TEST_CASE(a_graceful_shutdown)
     printed out;
     graceful_shutdown::options o;
     o.grace = 3;
-    over_every_step(
-        [&] {
-            with_clients(
-                out,
-                [&] { graceful_shutdown::run_server(o); },
-                {[](tcp::socket& s, std::atomic<bool>&) {
-                     say(s, "1\n");
-                     (void)hears(s, "done\n");
-                 },
-                 [](tcp::socket& s, std::atomic<bool>& enough) {
-                     say(s, "100000\n");
-                     enough = true;
-                     (void)hears(s, "done\n");
-                 }});
-        },
-        cancelled_or_signalled);
+    serve_at_every_step(
+        out,
+        [&] { graceful_shutdown::run_server(o); },
+        {[](tcp::socket& s, std::atomic<bool>&) {
+             say(s, "1\n");
+             (void)hears(s, "done\n");
+         },
+         [](tcp::socket& s, std::atomic<bool>& enough) {
+             say(s, "100000\n");
+             enough = true;
+             (void)hears(s, "done\n");
+         }});
 }
 
 BOOST_AUTO_TEST_CASE(a_chat)
@@ -81,24 +77,20 @@ BOOST_AUTO_TEST_CASE(a_chat)
     printed out;
     chat::options o;
     o.grace = 3;
-    over_every_step(
-        [&] {
-            with_clients(
-                out,
-                [&] { (void)chat::run_server(o); },
-                {[](tcp::socket& s, std::atomic<bool>&) {
-                     say(s, "ann\n");
-                     if (!hears(s, "you are ann"))
-                         return;
-                     say(s, "hello\n/quit\n");
-                     (void)hears(s, "goodbye");
-                 },
-                 [](tcp::socket& s, std::atomic<bool>&) {
-                     say(s, "bob\n/who\n");
-                     (void)hears(s, "you are bob");
-                 }});
-        },
-        cancelled_or_signalled);
+    serve_at_every_step(
+        out,
+        [&] { (void)chat::run_server(o); },
+        {[](tcp::socket& s, std::atomic<bool>&) {
+             say(s, "ann\n");
+             if (!hears(s, "you are ann"))
+                 return;
+             say(s, "hello\n/quit\n");
+             (void)hears(s, "goodbye");
+         },
+         [](tcp::socket& s, std::atomic<bool>&) {
+             say(s, "bob\n/who\n");
+             (void)hears(s, "you are bob");
+         }});
 }
 
 // Its chain ends with its scheduler only.

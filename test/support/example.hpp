@@ -15,6 +15,7 @@
 #include <spindle/spawn.hpp>
 #include <spindle/this_fiber.hpp>
 #include <support/asio_fixture.hpp>
+#include <support/every_step.hpp>
 
 #include <spindle/detail/base/scope_exit.hpp>
 
@@ -124,6 +125,13 @@ with_clients(printed& out, std::function<void()> const& server, std::initializer
     over = true;
     for (auto& f : fibers)
         f.join();
+}
+
+// The same, each time told to end at another step.
+inline void serve_at_every_step(
+    printed& out, std::function<void()> const& server, std::initializer_list<role> clients)
+{
+    over_every_step([&] { with_clients(out, server, clients); }, cancelled_or_signalled);
 }
 
 // Until that was heard; false: the server has closed before. What comes after the end

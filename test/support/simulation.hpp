@@ -36,8 +36,8 @@ using spindle::detail::idle_state;
 using spindle::detail::runnable;
 using spindle::detail::time_point;
 
-// What things cost. The first three were measured on the machine of the benchmark report,
-// a wake-up is the usual one of a kernel.
+// What things cost: assumed, in the order of what the benchmarks show; nothing of it
+// was measured for this.
 inline constexpr duration switch_cost = 50ns;  // from fiber to fiber
 inline constexpr duration line_cost = 90ns;    // a cache line from another core
 inline constexpr duration glance_cost = 4ns;   // at a processor whose lines have not moved

@@ -10,6 +10,8 @@
 #include <spindle.hpp>
 #include <spindle/testing.hpp>
 
+#include <support/planted_bug.hpp>
+
 #include <boost/asio/detached.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/udp.hpp>
@@ -36,19 +38,11 @@
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using namespace spindle::testing;
+using spindle_test::bug;
+using spindle_test::expect;
 namespace this_fiber = spindle::this_fiber;
 
 namespace {
-
-struct bug : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
-void expect(bool ok, char const* what)
-{
-    if (!ok)
-        throw bug(what);
-}
 
 // What explore says where it fails; the test fails if it does not.
 struct finding {

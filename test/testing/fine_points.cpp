@@ -10,28 +10,21 @@
 #include <spindle.hpp>
 #include <spindle/testing.hpp>
 
+#include <support/planted_bug.hpp>
+
 #include <boost/test/unit_test.hpp>
 
 #include <memory>
 #include <mutex>
 #include <sstream>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 using namespace spindle::testing;
+using spindle_test::bug;
+using spindle_test::expect;
 
 namespace {
-
-struct bug : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
-void expect(bool ok, char const* what)
-{
-    if (!ok)
-        throw bug(what);
-}
 
 // A bug that no order shows in which fibers change only where they may wait; and each
 // strategy finds it within 300 seeds where they change elsewhere, too.
