@@ -33,6 +33,9 @@ guest_threads::guest_threads(asio_core& core, boost::asio::io_context& io, unsig
         throw_error(
             make_error_code(errc::thread_limit),
             "the system refuses a thread: scheduler_options::guest_threads is too high for it");
+    } catch (...) { // no memory for the thread's own object
+        end();
+        throw;
     }
     std::lock_guard const guard(mutex_);
     begun_ = true;

@@ -151,35 +151,35 @@ duration host::look_round(
             && p->sleepers_.earliest_hint() <= at - options_.preempt_after;
         auto const seen = look_at(*p, at);
         auto const v = policy.judge(i, seen, at);
-        auto done = false;
-        auto taken = retaken::no;
+        auto what = outcome::nothing;
         switch (v) {
         case verdict::leave:
             break;
         case verdict::call:
-            done = p->runs_here->right().call();
+            if (p->runs_here->right().call())
+                what = outcome::done;
             break;
         case verdict::wake_another:
             if (auto const other = idle_.another_to_wake(); other != idle_state::none)
                 processor_at(other).interrupt();
-            done = true;
+            what = outcome::done;
             break;
         case verdict::hand_off:
-            taken = retake(*p, seen, nullptr, to_wake, moves);
-            if (taken == retaken::yes)
+            what = retake(*p, seen, nullptr, to_wake, moves);
+            if (what == outcome::done)
                 handoffs_.fetch_add(1, std::memory_order_relaxed);
             break;
         case verdict::preempt:
-            taken = retake(*p, seen, &hogs, to_wake, moves);
-            if (taken == retaken::yes) {
+            what = retake(*p, seen, &hogs, to_wake, moves);
+            if (what == outcome::done) {
                 preemptions_.fetch_add(1, std::memory_order_relaxed);
                 hogs.back().ran = policy.since(i, at);
             }
             break;
         }
-        if (done || taken == retaken::yes)
+        if (what == outcome::done)
             policy.done(i, now());
-        else if (taken == retaken::missed)
+        else if (what == outcome::missed)
             policy.missed(i);
     }
     moves.unlock();
@@ -195,20 +195,20 @@ duration host::look_round(
     return policy.pause();
 }
 
-host::retaken host::retake(
+host::outcome host::retake(
     host_processor& p, monitor_policy::look const& seen, hog_list* hogs,
     std::vector<host_machine*>& to_wake, std::unique_lock<std::mutex>& moves) noexcept
 {
     auto* const spare = reserve(moves, true);
     if (!spare)
-        return retaken::no;
+        return outcome::nothing;
     // That may have taken a while.
     auto* const m = p.runs_here;
     auto const same =
         m && m->blocking() == seen.blocking && p.stats.switches.get() == seen.slices;
     if (!same || !m->right().try_examine()) {
         put_back(*spare);
-        return same ? retaken::missed : retaken::no;
+        return same ? outcome::missed : outcome::nothing;
     }
     if (hogs) {
         auto const* const g = m->examined_fiber();
@@ -226,7 +226,7 @@ host::retaken host::retake(
         p.io.stop(); // the machine comes back after the present handler
     give(p, *spare);
     to_wake.push_back(spare); // reserved
-    return retaken::yes;
+    return outcome::done;
 }
 
 void host::expire_orphans(time_point at) noexcept

@@ -232,10 +232,6 @@ std::size_t real_size(std::size_t wanted)
     return std::bit_ceil(std::clamp(wanted, stack_pool::min_size, stack_pool::max_size));
 }
 
-} // namespace
-
-namespace {
-
 // Inside, by a thread that holds `p` or nothing.
 fiber_record* take_resting(processor* p, std::size_t stack_size) noexcept
 {

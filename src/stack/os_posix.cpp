@@ -114,7 +114,7 @@ std::size_t advise_row(
     char* first, std::size_t bytes, std::size_t stride, std::size_t count) noexcept
 {
 #if defined(__linux__) && defined(SYS_process_madvise)
-    constexpr int this_process = -10001; // PIDFD_SELF_THREAD_GROUP, Linux 6.14
+    constexpr int this_process = -10001; // PIDFD_SELF_THREAD_GROUP
     std::array<iovec, 32> ranges;
     std::size_t done = 0;
     while (done != count) {

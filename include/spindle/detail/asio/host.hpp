@@ -164,8 +164,8 @@ private:
     std::uint64_t epoch() const noexcept;
     time_point earliest_deadline() const noexcept;
     monitor_policy::look look_at(host_processor& p, time_point at) const noexcept;
-    enum class retaken { no, yes, missed };
-    retaken retake(
+    enum class outcome { nothing, done, missed };
+    outcome retake(
         host_processor& p, monitor_policy::look const& seen, hog_list* hogs,
         std::vector<host_machine*>& to_wake, std::unique_lock<std::mutex>& moves) noexcept;
     host_machine* reserve(

@@ -38,7 +38,7 @@ struct stack_block {
 //
 //   Slots are carved off the newest slab as they are needed, up to 32 at a time:
 //   that is when the guards are installed, by one call where the system has it:
-//   a quarter off the 3 us that a new stack costs.
+//   a quarter off what a new stack costs (doc/design/stacks.adoc).
 //   A slot's first page costs memory when it is used. The tops are
 //   staggered by 256 bytes, eight steps, so that the first frames of many
 //   stacks do not share a cache set; the extra page makes up for it. A slab of
