@@ -43,6 +43,7 @@ std::map<std::string, definition> const definitions{
     {"mutex_yield", {1'000'000, "ns/lock"}},
     {"shared_mutex", {10'000'000, "ns/lock"}},
     {"skynet", {1'000'000, "ms"}},
+    {"divide", {16'384, "ms"}},
     {"parked", {100'000, "us/fiber"}},
     {"timers", {100'000, "ms"}},
     {"semaphore", {1'000'000, "ns/acquire"}},

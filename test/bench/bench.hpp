@@ -164,6 +164,42 @@ private:
     clock::time_point start_ = clock::now();
 };
 
+/// A leaf of `divide`: some ten microseconds of arithmetic that nothing can shorten.
+inline std::uint64_t compute(std::uint64_t x)
+{
+    x += 1;
+    for (int i = 0; i < 5000; ++i) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+    }
+    return x;
+}
+
+/// The sum over the leaves of `divide`: each half is a fiber's, `fork(left, right)` runs
+/// both functions and adds what they return.
+template <class Fork>
+std::uint64_t divide(std::size_t first, std::size_t leaves, Fork const& fork)
+{
+    if (leaves == 1)
+        return compute(first);
+    auto const half = leaves / 2;
+    return fork(
+        [=, &fork] { return divide(first, half, fork); },
+        [=, &fork] { return divide(first + half, leaves - half, fork); });
+}
+
+/// Runs `divide`, twice, since the first time makes the fibers.
+template <class Fork>
+result divide(options const& o, Fork const& fork)
+{
+    auto const expected = divide(0, o.count, fork);
+    stopwatch watch;
+    if (divide(0, o.count, fork) != expected)
+        throw std::runtime_error("divide: wrong sum");
+    return {watch.ms()};
+}
+
 /// One of the fibers of `hog` that never stop computing: until told to, or for two
 /// seconds, so that what cannot help it comes to an end.
 inline void spin(std::atomic<bool> const& over)

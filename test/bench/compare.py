@@ -41,6 +41,7 @@ class Case:
     count: int | None = None        # None: the programs' own
     peers: str | None = None        # None: the peers' workload has the same name
     quick_count: int | None = None  # None: not in a quick run
+    client: tuple[str, ...] = ()    # a server's: options of the client
 
 
 CASES = [
@@ -55,6 +56,7 @@ CASES = [
     Case("mutex_yield", "mutex_yield", quick_count=100_000),
     Case("shared_mutex", "shared_mutex", quick_count=1_000_000),
     Case("skynet", "skynet", quick_count=100_000),
+    Case("divide", "divide", quick_count=1024),
     Case("parked", "parked", quick_count=10_000),
     Case("parked 1M", "parked", count=1_000_000),
     Case("timers", "timers", quick_count=10_000),
@@ -68,12 +70,62 @@ CASES = [
     Case("hog_echo", "hog_echo", quick_count=0),
     Case("blocking", "blocking", quick_count=1000),
     Case("blocking_cost", "blocking_cost", quick_count=100_000),
-    Case("blocked_echo", "blocked_echo", quick_count=0),
+    Case("blocked_echo", "blocked_echo", quick_count=0, client=("--every-ms", "10")),
 ]
 
 # The fields of a result that get a row of their own, beside the value.
 EXTRA_UNITS = {"bytes": "bytes/fiber", "page_table_bytes": "bytes/fiber", "peak_mb": "MB",
                "p50_us": "us", "p99_us": "us"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a row of Spindle's is to be: so many times another contender's, or a number."""
+    row: str
+    bounds: tuple[float, ...]  # on one thread, on two; one: on both
+    relation: str = "at most"
+    of: str | None = GO        # None: the bound is a number of the row's unit
+
+    def bound(self, threads):
+        return self.bounds[min(threads, len(self.bounds)) - 1]
+
+    def met(self, value, threads):
+        bound = self.bound(threads)
+        return value >= bound if self.relation == "at least" else value <= bound
+
+
+# What the project has set out to reach.
+TARGETS = [
+    Target("spawn", (0.25,)),
+    Target("yield", (0.28,)),
+    Target("pingpong", (0.33,)),
+    Target("buffered", (0.20,)),
+    Target("buffered44", (0.25, 0.5)),
+    Target("select", (0.4,)),
+    Target("mutex", (1.0,)),
+    Target("mutex_yield", (0.3,)),
+    Target("shared_mutex", (1.0,)),
+    Target("skynet", (0.5,)),
+    Target("skynet: peak_mb", (400,), of=None),
+    Target("parked", (1.0,)),
+    Target("parked: bytes", (4505,), of=None),
+    Target("parked 1M", (1.0,)),
+    Target("parked 1M: bytes", (4505,), of=None),
+    Target("timers", (0.5,)),
+    Target("semaphore", (1.0,)),
+    Target("wait_group", (1.0,)),
+    Target("echo", (1.25,), "at least"),
+    Target("echo", (0.97,), "at least", of="epoll"),
+    Target("http", (1.9,), "at least"),
+    Target("http", (1.0,), "at least", of="asio_callback"),
+    Target("hog", (1.0,)),
+    Target("hog_echo: p99_us", (1.0,)),
+    Target("blocking", (1.5,)),
+    Target("blocking_cost", (0.5,)),
+    Target("blocked_echo: p99_us", (2000,), of=None),
+]
+# Of `divide`: how much faster two threads are than one.
+LEAST_SPEED_UP = 1.85
 
 
 def more_is_better(unit):
@@ -111,9 +163,9 @@ class Bench:
         workload = case.peers if case.peers and contender != SPINDLE else case.workload
         command = [self.program(contender), "--workload", workload, "--threads", str(threads)]
         if "echo" in workload:
-            return self._measure_server(command, threads, [])
+            return self._measure_server(command, threads, case.client)
         if workload.startswith("http"):
-            return self._measure_server(command, threads, ["--http"])
+            return self._measure_server(command, threads, ("--http", *case.client))
         count = case.quick_count if self.quick else case.count
         if count is not None:
             command += ["--count", str(count)]
@@ -215,6 +267,10 @@ def number(value):
     return f"{value:,.0f}".replace(",", " ") if value >= 1000 else f"{value:.3g}"
 
 
+def thread_or_threads(n):
+    return "thread" if n == 1 else "threads"
+
+
 def ratio_text(ratio):
     return "-" if ratio is None else f"{ratio:.2f}"
 
@@ -245,6 +301,33 @@ def ratios_table(rows):
     return table
 
 
+def targets_table(tables):
+    """Header and cells: each target, what was measured and whether it holds."""
+    table = [["workload", "target"] + [f"{n} {thread_or_threads(n)}" for n in tables]]
+    rows = {(n, row.name): row for n in tables for row in tables[n]}
+    for t in TARGETS:
+        bounds = " / ".join(f"{b:g}" for b in t.bounds)
+        cells = [t.row, f"{t.relation} {bounds}" + (f" times {t.of}" if t.of else "")]
+        for n in tables:
+            row = rows.get((n, t.row))
+            value = None if row is None or SPINDLE not in row.values else (
+                row.ratio(SPINDLE, t.of) if t.of else row.median(SPINDLE))
+            if t.of is None and row is not None:
+                cells[1] = f"{t.relation} {bounds} {row.unit}"
+            cells.append("-" if value is None else
+                         f"{number(value) if t.of is None else ratio_text(value)} "
+                         + ("holds" if t.met(value, n) else "*misses*"))
+        table.append(cells)
+    one, two = rows.get((1, "divide")), rows.get((2, "divide"))
+    if one and two and SPINDLE in one.values and SPINDLE in two.values:
+        speed_up = one.median(SPINDLE) / two.median(SPINDLE)
+        table.append(["divide", f"2 threads at least {LEAST_SPEED_UP} times as fast as 1"]
+                     + ["-"] * (len(tables) - 1)
+                     + [f"{speed_up:.2f} " + ("holds" if speed_up >= LEAST_SPEED_UP
+                                             else "*misses*")])
+    return table
+
+
 def as_text(table):
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
@@ -260,9 +343,9 @@ def as_asciidoc(title, table):
 def titled_tables(tables):
     """tables: threads -> rows."""
     for threads, rows in tables.items():
-        plural = "thread" if threads == 1 else "threads"
-        yield f"Medians, {threads} {plural}", medians_table(rows)
-        yield f"Ratios, {threads} {plural}", ratios_table(rows)
+        yield f"Medians, {threads} {thread_or_threads(threads)}", medians_table(rows)
+        yield f"Ratios, {threads} {thread_or_threads(threads)}", ratios_table(rows)
+    yield "Targets", targets_table(tables)
 
 
 # --- The machine ---------------------------------------------------------------

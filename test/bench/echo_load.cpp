@@ -2,8 +2,8 @@
 // test/bench/echo_load.cpp
 // ~~~~~~~~~~~~~~~~~~~~~~~~
 // The client of `echo` and `http`: connections that each send a message, wait for
-// it, or for the answer, to come back and send the next. One thread on the last
-// processor.
+// it, or for the answer, to come back and send the next; at once, or in a rhythm that
+// leaves the server time to sleep. One thread on the last processor.
 //
 // Distributed under the Boost Software License, Version 1.0.
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
@@ -13,6 +13,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <memory>
@@ -25,6 +26,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <system_error>
+#include <time.h>
 #include <unistd.h>
 #include <vector>
 
@@ -37,9 +39,15 @@ struct options {
     std::size_t connections = 64;
     std::size_t bytes = 64;
     bool http = false;
+    double every_ms = 0; // 0: the next message follows the answer
     double seconds = 3;
     bool json = false;
 };
+
+using clock = std::chrono::steady_clock;
+using moment = clock::time_point;
+
+double us(clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); }
 
 int check(ssize_t returned)
 {
@@ -98,9 +106,10 @@ public:
 
     ~client() { ::close(fd_); }
 
-    void send()
+    void send(moment since = clock::now())
     {
-        sent_ = bench::stopwatch();
+        sent_ = since;
+        waits_ = true;
         received_ = 0;
         // A message is far smaller than a socket's buffer: it is sent whole.
         if (::send(fd_, message_.data(), message_.size(), MSG_NOSIGNAL) !=
@@ -120,10 +129,12 @@ public:
             expected_ = size_of_answer();
         if (received_ > expected_)
             throw std::runtime_error("more came than was asked for");
-        return received_ == expected_;
+        waits_ = received_ != expected_;
+        return !waits_;
     }
 
-    double us_since_send() const { return sent_.us(); }
+    bool waits() const { return waits_; }
+    double us_since_send() const { return us(clock::now() - sent_); }
 
 private:
     // The first answer of HTTP, whole, says how long the others are: they are the same.
@@ -142,7 +153,8 @@ private:
     std::size_t expected_; // 0: not known yet
     std::array<char, 4096> answer_;
     std::size_t received_ = 0;
-    bench::stopwatch sent_;
+    bool waits_ = false; // for the answer
+    moment sent_;
 };
 
 // Times by the 100 ns, so that a run of any length takes the same memory.
@@ -172,53 +184,100 @@ private:
     std::size_t total_ = 0;
 };
 
-// Runs the closed loop for `seconds` and returns the time it took.
-double exchange(int epoll, double seconds, histogram& latencies)
+// The answers that are there, or come within `patience`.
+template <class Answered>
+bool receive_answers(int epoll, std::chrono::nanoseconds patience, Answered answered)
 {
     std::array<epoll_event, 128> events;
+    auto const seconds = std::chrono::floor<std::chrono::seconds>(patience);
+    timespec const timeout{seconds.count(), (patience - seconds).count()};
+    int const n = check(
+        ::epoll_pwait2(epoll, events.data(), static_cast<int>(events.size()), &timeout, nullptr));
+    for (int i = 0; i < n; ++i) {
+        auto& c = *static_cast<client*>(events[static_cast<std::size_t>(i)].data.ptr);
+        if (c.receive())
+            answered(c);
+    }
+    return n != 0;
+}
+
+using clients = std::vector<std::unique_ptr<client>>;
+
+// Each message follows the answer. The time that it took, in seconds.
+double in_closed_loop(int epoll, double seconds, histogram& latencies)
+{
     bench::stopwatch watch;
-    while (watch.ns() < seconds * 1e9) {
-        int const n = check(::epoll_wait(epoll, events.data(), events.size(), 1000));
-        if (n == 0)
-            throw std::runtime_error("no answer within a second");
-        for (int i = 0; i < n; ++i) {
-            auto& c = *static_cast<client*>(events[static_cast<std::size_t>(i)].data.ptr);
-            if (c.receive()) {
+    while (watch.ns() < seconds * 1e9)
+        if (!receive_answers(epoll, std::chrono::seconds(1), [&](client& c) {
                 latencies.add(c.us_since_send());
                 c.send();
-            }
-        }
-    }
+            }))
+            throw std::runtime_error("no answer within a second");
     return watch.ns() / 1e9;
+}
+
+// Each connection has its moment in a round of `every`. One that comes late, because the
+// answer before it did, counts from its moment: who waits in line has waited, too.
+double in_rounds(
+    int epoll, clients& all, clock::duration every, double seconds, histogram& latencies)
+{
+    auto const begin = clock::now();
+    auto const step = every / static_cast<int>(all.size());
+    auto due = begin;
+    std::size_t next = 0;
+    auto const end = begin + std::chrono::duration_cast<clock::duration>(
+                         std::chrono::duration<double>(seconds));
+    auto const take = [&](client& c) { latencies.add(c.us_since_send()); };
+    while (due < end) {
+        auto const now = clock::now();
+        if (now < due) {
+            receive_answers(epoll, due - now, take);
+            continue;
+        }
+        auto& c = *all[next];
+        while (c.waits())
+            if (!receive_answers(epoll, std::chrono::seconds(1), take))
+                throw std::runtime_error("no answer within a second");
+        c.send(due);
+        due += step;
+        next = (next + 1) % all.size();
+    }
+    return std::chrono::duration<double>(clock::now() - begin).count();
+}
+
+double exchange(
+    options const& o, int epoll, clients& all, double seconds, histogram& latencies)
+{
+    if (o.every_ms == 0)
+        return in_closed_loop(epoll, seconds, latencies);
+    auto const every = std::chrono::duration<double, std::milli>(o.every_ms);
+    return in_rounds(
+        epoll, all, std::chrono::duration_cast<clock::duration>(every), seconds, latencies);
 }
 
 void measure(options const& o)
 {
     pin_to_last_processor();
     int const epoll = check(::epoll_create1(0));
-    std::vector<std::unique_ptr<client>> clients;
+    clients all;
     for (std::size_t i = 0; i < o.connections; ++i)
-        clients.push_back(std::make_unique<client>(o, epoll));
-    for (auto& c : clients)
-        c->send();
+        all.push_back(std::make_unique<client>(o, epoll));
+    if (o.every_ms == 0)
+        for (auto& c : all)
+            c->send();
 
     histogram warm_up;
-    exchange(epoll, o.seconds / 10, warm_up);
+    exchange(o, epoll, all, o.seconds / 10, warm_up);
     histogram latencies;
-    auto const seconds = exchange(epoll, o.seconds, latencies);
+    auto const seconds = exchange(o, epoll, all, o.seconds, latencies);
 
-    auto const* const format =
-        o.json
-            ? R"({"peer": "echo_load", "workload": "%s", )"
-              R"("connections": %zu, "message_bytes": %zu, "value": %.1f, "unit": "requests/s", )"
-              R"("requests": %zu, )"
-              R"("p50_us": %.1f, "p99_us": %.1f})"
-              "\n"
-            : "workload=%s connections=%zu message_bytes=%zu value=%.1f unit=requests/s "
-              "requests=%zu "
-              "p50_us=%.1f p99_us=%.1f\n";
     std::printf(
-        format,
+        o.json ? R"({"peer": "echo_load", "workload": "%s", "connections": %zu, )"
+                 R"("message_bytes": %zu, "value": %.1f, "unit": "requests/s", "requests": %zu, )"
+                 R"("p50_us": %.1f, "p99_us": %.1f})"
+                 "\n"
+               : "workload=%s connections=%zu message_bytes=%zu value=%.1f unit=requests/s requests=%zu "
+                 "p50_us=%.1f p99_us=%.1f\n",
         o.http ? "http" : "echo",
         o.connections,
         message(o).size(),
@@ -238,6 +297,8 @@ options parse(int argc, char** argv)
     add("connections", po::value(&o.connections), "how many at a time");
     add("bytes", po::value(&o.bytes), "size of a message");
     add("http", po::bool_switch(&o.http), "the messages are requests of HTTP");
+    add("every-ms", po::value(&o.every_ms),
+        "a message on each connection this often; without: as soon as the answer is there");
     add("seconds", po::value(&o.seconds), "how long, after a tenth of that to warm up");
     add("json", po::bool_switch(&o.json), "print an object and not a line");
     po::variables_map values;
@@ -245,6 +306,8 @@ options parse(int argc, char** argv)
     po::notify(values);
     if (o.bytes == 0 || o.bytes > 4096)
         throw po::error("--bytes is 1 to 4096");
+    if (o.connections == 0 || o.every_ms < 0)
+        throw po::error("--connections and --every-ms are greater than 0");
     return o;
 }
 

@@ -203,6 +203,15 @@ result skynet(options const& o)
     return {ms, {{"peak_mb", bench::memory::now().peak / (1024 * 1024)}}};
 }
 
+result divide(options const& o)
+{
+    return bench::divide(o, [](auto left, auto right) {
+        auto sum = spindle::spawn(left);
+        auto const rest = right();
+        return sum.join() + rest;
+    });
+}
+
 result timers(options const& o)
 {
     spindle::wait_group group;
@@ -441,6 +450,7 @@ int main(int argc, char** argv)
             {"semaphore", on_scheduler(semaphore)},
             {"wait_group", on_scheduler(wait_group)},
             {"completion", on_scheduler(completion)},
+            {"divide", on_scheduler(divide)},
             {"parked", on_scheduler(parked)},
             {"echo", on_scheduler(echo)},
             {"echo_stream",

@@ -235,6 +235,18 @@ result timers(options const& o)
     return {watch.ms()};
 }
 
+result divide(options const& o)
+{
+    thread_pool pool(o.threads);
+    return bench::divide(o, [](auto left, auto right) {
+        auto sum = fibers::async(
+            fibers::launch::post, std::allocator_arg, fibers::fixedsize_stack(bench::stack_size),
+            left);
+        auto const rest = right();
+        return sum.get() + rest;
+    });
+}
+
 result hog(options const& o)
 {
     std::atomic<bool> over{false};
@@ -271,6 +283,7 @@ int main(int argc, char** argv)
             {"mutex", [](options const& o) { return mutex(o, [] {}); }},
             {"mutex_yield",
              [](options const& o) { return mutex(o, [] { boost::this_fiber::yield(); }); }},
+            {"divide", divide},
             {"parked", parked},
             {"timers", timers},
             {"hog", hog},

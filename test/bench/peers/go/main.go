@@ -72,6 +72,7 @@ var workloads = map[string]workload{
 	"mutex_yield":   {func(o options) (result, error) { return mutex(o, true) }, 1_000_000, "ns/lock"},
 	"shared_mutex":  {sharedMutex, 10_000_000, "ns/lock"},
 	"skynet":        {skynet, 1_000_000, "ms"},
+	"divide":        {divide, 16_384, "ms"},
 	"parked":        {parked, 100_000, "us/fiber"},
 	"timers":        {timers, 100_000, "ms"},
 	"semaphore":     {semaphore, 1_000_000, "ns/acquire"},
@@ -291,6 +292,36 @@ func skynetNode(parent chan<- int, number, size int) {
 		sum += <-children
 	}
 	parent <- sum
+}
+
+func compute(x uint64) uint64 {
+	x++
+	for i := 0; i < 5000; i++ {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+	}
+	return x
+}
+
+func divideNode(first, leaves int) uint64 {
+	if leaves == 1 {
+		return compute(uint64(first))
+	}
+	half := leaves / 2
+	left := make(chan uint64, 1)
+	go func() { left <- divideNode(first, half) }()
+	rest := divideNode(first+half, leaves-half)
+	return <-left + rest
+}
+
+func divide(o options) (result, error) {
+	expected := divideNode(0, o.count)
+	start := time.Now()
+	if divideNode(0, o.count) != expected {
+		return result{}, errors.New("divide: wrong sum")
+	}
+	return result{value: milliseconds(time.Since(start))}, nil
 }
 
 func skynet(o options) (result, error) {
