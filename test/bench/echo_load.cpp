@@ -218,15 +218,15 @@ double in_closed_loop(int epoll, double seconds, histogram& latencies)
 
 // Each connection has its moment in a round of `every`. One that comes late, because the
 // answer before it did, counts from its moment: who waits in line has waited, too.
-double in_rounds(
-    int epoll, clients& all, clock::duration every, double seconds, histogram& latencies)
+double
+in_rounds(int epoll, clients& all, clock::duration every, double seconds, histogram& latencies)
 {
     auto const begin = clock::now();
     auto const step = every / static_cast<int>(all.size());
     auto due = begin;
     std::size_t next = 0;
-    auto const end = begin + std::chrono::duration_cast<clock::duration>(
-                         std::chrono::duration<double>(seconds));
+    auto const end =
+        begin + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds));
     auto const take = [&](client& c) { latencies.add(c.us_since_send()); };
     while (due < end) {
         auto const now = clock::now();
@@ -245,8 +245,7 @@ double in_rounds(
     return std::chrono::duration<double>(clock::now() - begin).count();
 }
 
-double exchange(
-    options const& o, int epoll, clients& all, double seconds, histogram& latencies)
+double exchange(options const& o, int epoll, clients& all, double seconds, histogram& latencies)
 {
     if (o.every_ms == 0)
         return in_closed_loop(epoll, seconds, latencies);
@@ -276,7 +275,8 @@ void measure(options const& o)
                  R"("message_bytes": %zu, "value": %.1f, "unit": "requests/s", "requests": %zu, )"
                  R"("p50_us": %.1f, "p99_us": %.1f})"
                  "\n"
-               : "workload=%s connections=%zu message_bytes=%zu value=%.1f unit=requests/s requests=%zu "
+               : "workload=%s connections=%zu message_bytes=%zu value=%.1f unit=requests/s "
+                 "requests=%zu "
                  "p50_us=%.1f p99_us=%.1f\n",
         o.http ? "http" : "echo",
         o.connections,
@@ -297,7 +297,8 @@ options parse(int argc, char** argv)
     add("connections", po::value(&o.connections), "how many at a time");
     add("bytes", po::value(&o.bytes), "size of a message");
     add("http", po::bool_switch(&o.http), "the messages are requests of HTTP");
-    add("every-ms", po::value(&o.every_ms),
+    add("every-ms",
+        po::value(&o.every_ms),
         "a message on each connection this often; without: as soon as the answer is there");
     add("seconds", po::value(&o.seconds), "how long, after a tenth of that to warm up");
     add("json", po::bool_switch(&o.json), "print an object and not a line");
