@@ -101,14 +101,15 @@ record_walk::~record_walk()
     all.records.erase(all.records.iterator_to(here_));
 }
 
-bool record_walk::next(void (*f)(std::span<fiber_record* const>, void*), void* argument)
+bool record_walk::next(
+    void (*f)(std::span<fiber_record* const>, void*), void* argument, std::size_t most)
 {
     fiber_record* some[record_part];
     std::size_t n = 0;
     auto& all = registry::get();
     std::lock_guard lock(all.mutex);
     auto at = placed_ ? all.records.erase(all.records.iterator_to(here_)) : all.records.begin();
-    for (; n != record_part && at != all.records.end(); ++at)
+    for (; n != most && at != all.records.end(); ++at)
         if (!is_placeholder(*at))
             some[n++] = &*at;
     placed_ = at != all.records.end();

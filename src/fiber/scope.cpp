@@ -187,6 +187,24 @@ bool scope_state::has_token(std::stop_token const& t) noexcept
 
 // --- a cancellation ---------------------------------------------------------------------
 
+namespace {
+
+thread_local constinit cancellation* on_its_way = nullptr;
+
+} // namespace
+
+// No fiber parks in there: hooks do not.
+class cancellation::with_hooks {
+public:
+    explicit with_hooks(cancellation& c) noexcept : outer_(std::exchange(on_its_way, &c)) {}
+    with_hooks(with_hooks const&) = delete;
+    with_hooks& operator=(with_hooks const&) = delete;
+    ~with_hooks() { on_its_way = outer_; }
+
+private:
+    cancellation* const outer_;
+};
+
 bool cancellation::add(scope_state& s, scope_reason why) noexcept
 {
     auto expected = scope_reason::none;
@@ -217,8 +235,10 @@ void cancellation::reach(fiber_record& g, scope_state const* up_to) noexcept
     for (auto* s = from; s != up_to; s = s->outer())
         add(*s, scope_reason::enclosing);
     heavy_barrier(); // D, F
-    if (from == g.scope)
+    if (from == g.scope) {
+        with_hooks const here(*this);
         stop_wait(g);
+    }
 }
 
 void cancellation::visit(fiber_record& g, scope_state const& by, bool member) noexcept
@@ -232,10 +252,31 @@ void cancellation::visit(fiber_record& g, scope_state const& by, bool member) no
 
 cancellation::~cancellation()
 {
+    if (!first_ && sources_.empty()) [[likely]]
+        return;
+    if (auto* const outer = on_its_way)
+        leave_to(*outer);
+    else
+        run();
+}
+
+void cancellation::leave_to(cancellation& outer) noexcept
+{
+    while (auto* const s = first_) {
+        first_ = s->next_;
+        s->next_ = std::exchange(outer.first_, s);
+    }
+    for (auto& source : sources_)
+        outer.add(source);
+}
+
+void cancellation::run() noexcept
+{
     scope_state* reached = nullptr;
     while (auto* const s = first_) {
         first_ = s->next_;
         {
+            with_hooks const here(*this);
             std::lock_guard guard(s->mutex_);
             for (auto& m : s->members_)
                 m.reached(m, *s, *this);

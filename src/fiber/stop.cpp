@@ -12,6 +12,9 @@
 #include <spindle/error.hpp>
 
 #include <memory>
+#include <span>
+#include <thread>
+#include <utility>
 
 namespace spindle::detail {
 
@@ -40,6 +43,18 @@ void end_life(fiber_record& self) noexcept
     }
 }
 
+namespace {
+
+// With its stopper taken, after it was asked.
+void reach_asked(fiber_record& g, cancellation& c) noexcept
+{
+    c.reach(g, g.base); // and with it the scopes that it has opened
+    if (auto* const s = g.source.load(std::memory_order_seq_cst))
+        c.add(*s);
+}
+
+} // namespace
+
 void begin_stop(fiber_record& g, std::uint64_t life, cancellation& c) noexcept
 {
     auto expected = life;
@@ -50,9 +65,7 @@ void begin_stop(fiber_record& g, std::uint64_t life, cancellation& c) noexcept
     stopper_lock const guard(g);
     if (g.life.load(std::memory_order_seq_cst) != (life | 1)) // L
         return;
-    c.reach(g, g.base); // and with it the scopes that it has opened
-    if (auto* const s = g.source.load(std::memory_order_seq_cst))
-        c.add(*s);
+    reach_asked(g, c);
 }
 
 void request_stop(fiber_record& g, std::uint64_t life) noexcept
@@ -63,18 +76,50 @@ void request_stop(fiber_record& g, std::uint64_t life) noexcept
 
 void request_stop_all(core& home)
 {
+    // One at a time, and without the registry's lock: what a hook calls may want it.
+    // The fiber stays until its stopper is out, since its life was still going on (L).
     struct {
         core& home;
-        cancellation c;
-    } all{home, {}};
-    for_each_record(
-        [](fiber_record& g, void* argument) {
-            auto& a = *static_cast<decltype(all)*>(argument);
-            auto const life = life_of(g);
-            if (g.home.load(std::memory_order_acquire) == &a.home)
-                begin_stop(g, life, a.c);
-        },
-        &all);
+        fiber_record* taken = nullptr;
+        bool busy = false;
+
+        void look_at(fiber_record& g) noexcept
+        {
+            auto life = g.life.load(std::memory_order_seq_cst);
+            if ((life & 3) != 0 || g.home.load(std::memory_order_acquire) != &home)
+                return;
+            if (g.stopper.exchange(true, std::memory_order_seq_cst)) {
+                busy = true; // by somebody who may be waiting for the registry's lock
+                return;
+            }
+            if (g.life.compare_exchange_strong(
+                    life, life | 1, std::memory_order_seq_cst, std::memory_order_relaxed))
+                taken = &g;
+            else
+                g.stopper.store(false, std::memory_order_release);
+        }
+    } all{home};
+
+    cancellation c;
+    do {
+        all.busy = false;
+        record_walk walk;
+        bool more;
+        do {
+            more = walk.next(
+                [](std::span<fiber_record* const> records, void* argument) {
+                    for (auto* const g : records)
+                        static_cast<decltype(all)*>(argument)->look_at(*g);
+                },
+                &all, 1);
+            if (auto* const g = std::exchange(all.taken, nullptr)) {
+                stopper_lock const guard(*g, std::adopt_lock);
+                reach_asked(*g, c);
+            }
+        } while (more);
+        if (all.busy)
+            std::this_thread::yield();
+    } while (all.busy);
 }
 
 std::stop_token stop_token_of(fiber_record& self)

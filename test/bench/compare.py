@@ -413,9 +413,9 @@ def committed_ratios(path):
     ratios = {}
     threads = None
     for line in path.read_text().splitlines() if path.exists() else []:
-        title = re.fullmatch(r"\.(Ratios|Medians), (\d+) threads?", line)
-        if title:
-            threads = int(title[2]) if title[1] == "Ratios" else None
+        if line.startswith((".", "==")): # the next table, or its section
+            title = re.fullmatch(r"\.Ratios, (\d+) threads?", line)
+            threads = int(title[1]) if title else None
         cells = line.lstrip("|").split(" |")
         if threads and line.startswith("|") and re.fullmatch(r"[\d.]+", cells[-1]):
             ratios[threads, cells[0]] = float(cells[-1])

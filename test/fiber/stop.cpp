@@ -11,7 +11,10 @@
 
 #include <support/fixture.hpp>
 #include <support/hop.hpp>
+#include <support/waiting.hpp>
 
+#include <spindle/asio/use_fiber.hpp>
+#include <spindle/cancel/cancel_scope.hpp>
 #include <spindle/detail/fiber/waiter.hpp>
 #include <spindle/error.hpp>
 #include <spindle/go.hpp>
@@ -23,6 +26,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <optional>
 #include <random>
 #include <stop_token>
 #include <thread>
@@ -178,6 +182,50 @@ BOOST_AUTO_TEST_CASE(a_callback_may_stop_and_wake_others)
         BOOST_TEST(stopped([&] { first.join(); }));
         BOOST_TEST(stopped([&] { second.join(); }));
     });
+}
+
+// A stop that meets another fiber on its way: a hook of Asio's stops the child that
+// the fiber waits for.
+BOOST_AUTO_TEST_CASE(callbacks_of_a_child_run_with_nothing_held)
+{
+    enum class way { request, scope, scheduler };
+    for (auto const how : {way::request, way::scope, way::scheduler}) {
+        std::atomic<int> called{0};
+        over_processors([&] {
+            called = 0;
+            std::atomic<bool> waits{false};
+            fiber_record* parent = nullptr;
+            std::optional<spindle::cancel_handle> handle;
+            auto const look = [&] {
+                for_each_record([](fiber_record&, void*) {}, nullptr);
+                stopper_lock const can(*parent);
+                ++called;
+            };
+            auto waiting = spindle::spawn([&] {
+                parent = current_fiber();
+                spindle::cancel_scope scope;
+                handle = scope.handle();
+                auto const child = [&](std::stop_token token) {
+                    std::stop_callback const callback(token, look);
+                    waits = true;
+                    spindle::this_fiber::sleep_for(1h);
+                };
+                BOOST_TEST(stopped([&] {
+                    spindle::spawn(
+                        spindle::this_fiber::get_executor(), child, spindle::use_fiber);
+                }));
+            });
+            BOOST_TEST(until([&] { return waits.load(); }));
+            if (how == way::request)
+                waiting.request_stop();
+            else if (how == way::scope)
+                handle->cancel();
+            else
+                request_stop_all(*current_fiber()->scheduler());
+            (void)stopped([&] { waiting.join(); });
+            BOOST_TEST(called == 1);
+        });
+    }
 }
 
 BOOST_AUTO_TEST_CASE(a_token_that_is_made_after_the_stop_is_stopped)

@@ -191,9 +191,11 @@ public:
     record_walk& operator=(record_walk const&) = delete;
     ~record_walk();
 
-    // Any thread. f(records) for the next ones, under the registry's lock. False: those
-    // were the last.
-    bool next(void (*f)(std::span<fiber_record* const>, void*), void* argument);
+    // Any thread. f(records) for the next ones, at most record_part of them, under the
+    // registry's lock. False: those were the last.
+    bool next(
+        void (*f)(std::span<fiber_record* const>, void*), void* argument,
+        std::size_t most = record_part);
 
 private:
     fiber_record here_; // no fiber: in the list, where it goes on

@@ -128,6 +128,8 @@ private:
 //   takes locks that nobody else wants.
 //   One heavy barrier for all members: a stopper would have to keep many fibers
 //   at once from going on, while it runs the hooks of others.
+//   Callbacks of std::stop_tokens where the stop meets them: some are met by a hook of
+//   Asio's that stops a fiber on the way of another cancellation, under its locks.
 //   Cancelling, from within the hook of a fiber's wait (an intermediate handler of
 //   Asio's that runs there), a scope around that same fiber: the hook runs with
 //   the fiber's stopper taken. Post it.
@@ -203,7 +205,8 @@ private:
 SPINDLE_DECL void intrusive_ptr_release(scope_state* s) noexcept;
 
 // A cancellation on its way: what is left to be done once its author has let go
-// of all locks, which is when this is destroyed.
+// of all locks, which is when this is destroyed. One that a hook begins on the way
+// of another, so with locks of that one held, leaves it to that one.
 class cancellation {
 public:
     cancellation() = default;
@@ -226,6 +229,12 @@ public:
     void visit(fiber_record& g, scope_state const& by, bool member) noexcept;
 
 private:
+    // Whose hooks run on this thread, with a lock of its held.
+    class with_hooks;
+
+    void leave_to(cancellation& outer) noexcept;
+    void run() noexcept;
+
     scope_state* first_ = nullptr;
     std::vector<std::stop_source> sources_;
 };

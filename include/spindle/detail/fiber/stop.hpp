@@ -17,6 +17,7 @@
 #include <spindle/detail/fiber/record.hpp>
 
 #include <cstdint>
+#include <mutex>
 #include <stop_token>
 
 namespace spindle::detail {
@@ -141,6 +142,7 @@ public:
     {
         spin_while([&] { return g.stopper.exchange(true, std::memory_order_seq_cst); });
     }
+    stopper_lock(fiber_record& g, std::adopt_lock_t) noexcept : fiber_(g) {}
     ~stopper_lock() { fiber_.stopper.store(false, std::memory_order_release); }
     stopper_lock(stopper_lock const&) = delete;
     stopper_lock& operator=(stopper_lock const&) = delete;
