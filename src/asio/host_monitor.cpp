@@ -9,6 +9,7 @@
 #include <spindle/detail/asio/host_monitor.hpp>
 
 #include <spindle/detail/asio/host.hpp>
+#include <spindle/detail/fiber/fiber_pool.hpp>
 #include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/detail/sched/monitor_policy.hpp>
 
@@ -50,10 +51,13 @@ void host_monitor::run(monitor_policy& policy) noexcept
 #endif
     bystander const here;
     hurry(true);
+    auto trims = time_point::min();
     while (!ending_.load(std::memory_order_seq_cst)) {
         auto const pause = host_.look_round(policy, hogs_, to_wake_);
         report(hogs_);
         hogs_.clear();
+        if (auto const at = now(); at >= trims || pause == duration::max())
+            trims = trim_resting(at);
         if (pause != duration::max()) {
             (void)wake_.park_until(now() + pause);
             continue;
@@ -66,9 +70,11 @@ void host_monitor::run(monitor_policy& policy) noexcept
             until = std::max(until, host_.earliest_deadline());
             if (until == time_point::max())
                 host_.look_for_deadlock();
+            until = std::min(until, trims);
         }
         (void)wake_.park_until(until);
         asleep_.store(false, std::memory_order_relaxed);
+        trims = std::min(trims, now() + trim_time); // who has run may rest
     }
 }
 

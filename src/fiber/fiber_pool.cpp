@@ -47,14 +47,38 @@ fiber_record& record_at(void* top) noexcept
 
 // --- the shared lists -------------------------------------------------------------
 
+// How long ago they came, in looks of trim_resting().
 struct shared_list {
-    runnable* head = nullptr;
+    runnable* young = nullptr; // since the last one
+    runnable* old = nullptr;   // before that
+    runnable* lean = nullptr;  // these have no memory but for their frames
     std::size_t count = 0;
+
+    void push(runnable*& to, runnable& r) noexcept
+    {
+        r.next = to;
+        to = &r;
+        ++count;
+    }
+
+    runnable* pop(runnable*& from) noexcept
+    {
+        auto* const r = from;
+        if (r) {
+            from = r->next;
+            --count;
+        }
+        return r;
+    }
+
+    runnable* pop() noexcept { return pop(young ? young : old ? old : lean); }
+    runnable* pop_oldest() noexcept { return pop(lean ? lean : old ? old : young); }
 };
 
 struct shared_lists {
     spin_lock lock; // leaf
     std::array<shared_list, 64> by_size; // index: the logarithm of the stack's size
+    time_point trimmed{}; // the last look
     atomic<std::size_t> made{0};
     atomic<std::size_t> ended{0};
 };
@@ -70,26 +94,22 @@ void share(fiber_record& g) noexcept
 {
     std::lock_guard guard(shared.lock);
     auto& list = list_for(g.stack_size);
-    g.next = list.head;
-    list.head = &g;
-    ++list.count;
+    list.push(list.young, g);
 }
 
 fiber_record* take_shared(processor* p, std::size_t stack_size) noexcept
 {
     std::lock_guard guard(shared.lock);
     auto& list = list_for(stack_size);
-    auto* const first = list.head;
+    auto* const first = list.pop();
     if (!first)
         return nullptr;
-    list.head = first->next;
-    --list.count;
     // The processor will want more: half of what it may keep, while we are here.
     if (p && p->fiber_size == stack_size)
-        while (list.head && p->resting_count < processor_limit / 2) {
-            auto* const r = list.head;
-            list.head = r->next;
-            --list.count;
+        while (p->resting_count < processor_limit / 2) {
+            auto* const r = list.pop();
+            if (!r)
+                break;
             r->next = p->resting;
             p->resting = r;
             ++p->resting_count;
@@ -114,8 +134,8 @@ void share_half(processor& p) noexcept
         end = end->next;
     std::lock_guard guard(shared.lock);
     auto& list = list_for(p.fiber_size);
-    end->next = list.head;
-    list.head = first;
+    end->next = list.young;
+    list.young = first;
     list.count += n;
 }
 
@@ -232,6 +252,16 @@ std::size_t real_size(std::size_t wanted)
     return std::bit_ceil(std::clamp(wanted, stack_pool::min_size, stack_pool::max_size));
 }
 
+// Of a fiber that rests, and that nobody else finds.
+void trim(fiber_record& g) noexcept
+{
+    auto const sp = saved_stack_pointer(*g.ctx());
+    auto* const top = reinterpret_cast<std::byte*>(&g) + record_bytes;
+    if (reinterpret_cast<std::uintptr_t>(top) - sp < g.stack_size)
+        stack_pool::instance().trim_below(
+            reinterpret_cast<void*>(sp), {.top = top, .size = g.stack_size});
+}
+
 // Inside, by a thread that holds `p` or nothing.
 fiber_record* take_resting(processor* p, std::size_t stack_size) noexcept
 {
@@ -298,9 +328,7 @@ std::size_t end_superfluous(machine& m, std::size_t most) noexcept
             std::lock_guard guard(shared.lock);
             for (auto& list : shared.by_size)
                 if (list.count > shared_limit) {
-                    g = static_cast<fiber_record*>(list.head);
-                    list.head = g->next;
-                    --list.count;
+                    g = static_cast<fiber_record*>(list.pop_oldest());
                     break;
                 }
         }
@@ -312,6 +340,38 @@ std::size_t end_superfluous(machine& m, std::size_t most) noexcept
     if (n != 0)
         (void)m.dispatch(); // releases their stacks
     return n;
+}
+
+time_point trim_resting(time_point at) noexcept
+{
+    {
+        std::lock_guard guard(shared.lock);
+        if (at < shared.trimmed + trim_time)
+            return shared.trimmed + trim_time;
+        shared.trimmed = at;
+    }
+    auto more = false;
+    std::array<runnable*, 64> some;
+    for (auto& list : shared.by_size) {
+        std::size_t n;
+        do { // outside, where they go to lean at once, nobody finds them; so a few at a time
+            {
+                std::lock_guard guard(shared.lock);
+                for (n = 0; n != some.size() && list.old; ++n)
+                    some[n] = list.pop(list.old);
+            }
+            for (std::size_t i = 0; i != n; ++i)
+                trim(static_cast<fiber_record&>(*some[i]));
+            std::lock_guard guard(shared.lock);
+            for (std::size_t i = 0; i != n; ++i)
+                list.push(list.lean, *some[i]);
+        } while (n == some.size());
+        std::lock_guard guard(shared.lock);
+        if (!list.old) // else some came to be old meanwhile, by another look
+            list.old = std::exchange(list.young, nullptr);
+        more |= list.old != nullptr;
+    }
+    return more ? at + trim_time : time_point::max();
 }
 
 void start_fiber(fiber_record& g, core& home, slice_poster* bound, lane where) noexcept

@@ -31,6 +31,7 @@
 #include <cerrno>
 #include <chrono>
 #include <future>
+#include <latch>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -289,6 +290,45 @@ BOOST_AUTO_TEST_CASE(threads_are_limited_and_nothing_is_lost)
     BOOST_TEST(
         (error_of([] { spindle::scheduler({.processors = 2, .max_threads = 1}); })
          == spindle::errc::thread_limit));
+}
+
+BOOST_AUTO_TEST_CASE(ten_thousand_calls_share_the_threads_that_there_may_be)
+{
+    for (unsigned const n : {1u, 2u}) {
+        constexpr unsigned most = 40;
+        on_scheduler s({.processors = n, .max_threads = most});
+        std::atomic<int> ended{0};
+        s.run([&] {
+            spindle::wait_group group;
+            for (int i = 0; i != 10'000; ++i)
+                group.go([&] {
+                    spindle::blocking([] { std::this_thread::sleep_for(1ms); });
+                    ++ended;
+                });
+            group.wait();
+        });
+        BOOST_TEST(ended == 10'000);
+        BOOST_TEST(s->stats().threads <= most);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(spare_threads_leave_after_a_while)
+{
+    on_scheduler s(2u);
+    s.run([&] {
+        spindle::wait_group group;
+        std::latch all_there(8); // waited for on the threads: each call needs one
+        for (int i = 0; i != 8; ++i)
+            group.go([&] {
+                spindle::blocking([&] { all_there.arrive_and_wait(); });
+            });
+        group.wait();
+        BOOST_TEST(s->stats().threads >= 8u);
+        auto const end = std::chrono::steady_clock::now() + 60s;
+        while (s->stats().threads > 3 && std::chrono::steady_clock::now() < end)
+            this_fiber::sleep_for(20ms);
+        BOOST_TEST(s->stats().threads <= 3u); // the processors', and one that came last
+    });
 }
 
 BOOST_AUTO_TEST_CASE(threads_are_used_again)

@@ -32,6 +32,11 @@
 #include <string>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
 using namespace spindle::detail;
 using namespace spindle_test;
 using namespace std::chrono_literals;
@@ -91,6 +96,64 @@ BOOST_AUTO_TEST_CASE(a_finished_fiber_serves_the_next_function)
         BOOST_TEST(get_fiber_pool_statistics().made <= made + 2);
     });
 }
+
+#if defined(__linux__)
+
+BOOST_AUTO_TEST_CASE(who_rests_for_long_gives_back_what_a_deep_function_has_used)
+{
+    if (sanitized)
+        return; // frames of another size, and shadows
+    constexpr std::size_t count = 300, deep = 100 * 1024;
+    std::set<fiber_record*> records;
+    auto const go_deep = [&] {
+        on_scheduler s(1);
+        s.run([&] {
+            spindle::wait_group group, all_there(count);
+            for (std::size_t i = 0; i != count; ++i)
+                group.go([&] {
+                    records.insert(current_fiber());
+                    use_stack(deep);
+                    all_there.done();
+                    all_there.wait();
+                });
+            group.wait();
+        });
+    };
+    auto const resident = [&] {
+        std::size_t pages = 0;
+        for (auto const* const g : records) {
+            auto const page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+            auto const end = (reinterpret_cast<std::uintptr_t>(g) + page) & ~(page - 1);
+            std::vector<unsigned char> in(g->stack_size / 2 / page);
+            BOOST_TEST(
+                ::mincore(
+                    reinterpret_cast<void*>(end - in.size() * page), in.size() * page, in.data())
+                == 0);
+            for (auto const i : in)
+                pages += i & 1;
+        }
+        return pages;
+    };
+    go_deep();
+    BOOST_TEST_REQUIRE(records.size() >= count);
+    auto const before = resident();
+    BOOST_TEST(before >= records.size() * 20);
+    auto const looks = now() + 1h;
+    (void)trim_resting(looks);
+    BOOST_TEST(resident() >= records.size() * 20); // they have come just now
+    BOOST_TEST((trim_resting(looks + 5s) == looks + trim_time));
+    BOOST_TEST(resident() >= records.size() * 20);
+    (void)trim_resting(looks + trim_time);
+    auto const after = resident();
+    BOOST_TEST(after <= records.size() * 4);
+    BOOST_TEST((trim_resting(looks + 2 * trim_time) == time_point::max()));
+
+    auto const known = records.size();
+    go_deep();
+    BOOST_TEST(records.size() < known + count); // some of them again, and they work
+}
+
+#endif
 
 BOOST_AUTO_TEST_CASE(a_new_life_has_an_id_of_its_own_and_nothing_of_the_last)
 {

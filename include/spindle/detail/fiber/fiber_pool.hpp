@@ -12,9 +12,11 @@
 #define SPINDLE_DETAIL_FIBER_FIBER_POOL_HPP
 
 #include <spindle/config.hpp>
+#include <spindle/detail/base/clock.hpp>
 #include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/record.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -33,7 +35,9 @@ struct processor;
 //   stack comes back while it is warm; from there, half at a time, the lists
 //   that all share, one for each stack size. What those have beyond a bound is
 //   told to return from its loop, a few at a time by threads that have nothing
-//   else to do; their stacks go back to the stack pool.
+//   else to do; their stacks go back to the stack pool. What nobody has taken out
+//   of those for long gives back the memory below its frames: a function that went
+//   deep leaves pages behind that the next ones may never touch.
 //
 // Who may touch what
 //
@@ -45,6 +49,9 @@ struct processor;
 //
 //   A new Boost.Fiber context for each function: construction, first switch,
 //   termination and the dispatcher's round cost four times the rest of a spawn.
+//   Trimming a stack when its function ends: a server would pay a system call and
+//   a page fault for each fiber that goes deep. By the size of the lists: what is
+//   used all the time is worth its memory, however much it is.
 //   Unbounded lists: a burst of a million fibers would keep its memory for ever.
 //   Ending a fiber that finds the lists full: a burst would pay for the end of
 //   fibers that the next burst pays to make again; and it is in a hurry.
@@ -92,6 +99,14 @@ SPINDLE_DECL void start_fiber(
 // On a machine's main context, when it has nothing to run. Ends up to `most`
 // resting fibers that are too many; returns how many it found.
 SPINDLE_DECL std::size_t end_superfluous(machine& m, std::size_t most) noexcept;
+
+// Any thread that has time, with the time by now(); several, too. Trims the stacks of
+// the fibers in the shared lists that were there at the last look and the one before;
+// looks are trim_time apart. Returns when to come again; max(): there is nothing to do
+// until others come to rest.
+[[nodiscard]] SPINDLE_DECL time_point trim_resting(time_point at) noexcept;
+
+inline constexpr auto trim_time = std::chrono::seconds(10);
 
 struct fiber_pool_statistics {
     std::size_t shared = 0; // resting in the shared lists
