@@ -12,6 +12,8 @@
 #include <spindle/observe/dump.hpp>
 #include <spindle/observe/trace.hpp>
 
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/connect_pair.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
@@ -23,7 +25,9 @@
 #include <chrono>
 #include <optional>
 #include <stdexcept>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "bench.hpp"
 #include "http.hpp"
@@ -328,19 +332,42 @@ void session_of_stream(tcp_socket socket)
     }
 }
 
-// A fiber of this function for each connection.
-result serve(options const& o, void (*session)(tcp_socket))
+// A fiber of this function for each connection, whose executor `next` says.
+template <class Next>
+[[noreturn]] void accept(
+    options const& o, asio::io_context::executor_type ex, void (*session)(tcp_socket), Next next)
 {
-    auto& sched = spindle::this_fiber::get_scheduler();
     asio::basic_socket_acceptor<tcp, asio::io_context::executor_type> acceptor(
-        sched.get_executor(), {asio::ip::address_v4::loopback(), o.port});
+        ex, {asio::ip::address_v4::loopback(), o.port});
     bench::ready(o, acceptor.local_endpoint().port());
     for (;;) {
-        tcp_socket socket(sched.next_executor());
+        tcp_socket socket(next());
         acceptor.async_accept(socket, spindle::use_fiber);
         socket.set_option(tcp::no_delay(true));
         spindle::go([s = std::move(socket), session]() mutable { session(std::move(s)); });
     }
+}
+
+// Each connection belongs to one of the scheduler's processors.
+result serve(options const& o, void (*session)(tcp_socket))
+{
+    auto& sched = spindle::this_fiber::get_scheduler();
+    accept(o, sched.get_executor(), session, [&] { return sched.next_executor(); });
+}
+
+// All on one io_context, which the program's own threads run.
+result serve_shared(options const& o, void (*session)(tcp_socket))
+{
+    asio::io_context io(static_cast<int>(o.threads));
+    spindle::attach(io, {.processors = o.threads, .stack_size = bench::stack_size});
+    spindle::spawn(
+        io, [&] { accept(o, io.get_executor(), session, [&] { return io.get_executor(); }); },
+        asio::detached);
+    std::vector<std::jthread> others;
+    for (unsigned i = 1; i < o.threads; ++i)
+        others.emplace_back([&] { io.run(); });
+    io.run();
+    return {};
 }
 
 result echo(options const& o) { return serve(o, session<tcp_socket>); }
@@ -455,9 +482,13 @@ int main(int argc, char** argv)
             {"echo", on_scheduler(echo)},
             {"echo_stream",
              on_scheduler([](options const& o) { return serve(o, session_of_stream); })},
+            {"echo_shared",
+             [](options const& o) { return serve_shared(o, session<tcp_socket>); }},
             {"http", on_scheduler([](options const& o) { return serve(o, http_session); })},
             {"http_token",
              on_scheduler([](options const& o) { return serve(o, http_session_by_token); })},
+            {"http_shared",
+             [](options const& o) { return serve_shared(o, http_session); }},
             {"hog", on_scheduler(hog)},
             {"hog_echo", on_scheduler(hog_echo)},
             {"blocking", on_scheduler(blocking)},
