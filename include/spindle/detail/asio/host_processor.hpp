@@ -96,6 +96,7 @@ private:
 
     runnable* find() noexcept;
     runnable* search(machine& m);
+    bool goes_on_searching(machine& m) const noexcept;
     void wake_up(machine& m) noexcept;
     bool may_end() const noexcept;
     void wait_in_handler(machine& m, time_point deadline) noexcept;
@@ -117,6 +118,7 @@ private:
     turn_of_asio turn_;
     time_point polled_at_{};
     bool searching_ = false;
+    unsigned looks_ = 0; // of this search
     unsigned stock_turn_ = 0;
     host_timers sleepers_;
     slot_memory<128> interrupt_memory_;
