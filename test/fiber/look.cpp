@@ -9,6 +9,7 @@
 #define BOOST_TEST_MODULE fiber.look
 #include <spindle.hpp>
 #include <support/asio_fixture.hpp>
+#include <support/child.hpp>
 #include <support/waiting.hpp>
 
 #include <spindle/detail/fiber/look.hpp>
@@ -160,6 +161,40 @@ BOOST_AUTO_TEST_CASE(a_bystander_is_listed_as_long_as_it_lives)
     }
     bystander::list(now);
     BOOST_TEST(now.size() == before.size());
+}
+
+BOOST_AUTO_TEST_CASE(a_bystander_that_was_called_is_none)
+{
+    std::vector<long> before, now;
+    bystander::list(before);
+    auto called = false;
+    bystander const here(
+        [](void const* argument) noexcept { return *static_cast<bool const*>(argument); }, &called);
+    bystander::list(now);
+    BOOST_TEST(now.size() == before.size() + 1);
+    called = true;
+    bystander::list(now);
+    BOOST_TEST(now.size() == before.size());
+}
+
+BOOST_AUTO_TEST_CASE(a_process_has_no_bystanders_of_the_one_that_forked_it)
+{
+    std::atomic<bool> there{false}, over{false};
+    std::thread other([&] {
+        bystander const here;
+        there = true;
+        over.wait(false);
+    });
+    BOOST_TEST(until([&] { return there.load(); }));
+    auto const end = in_child([] {
+        std::vector<long> all;
+        bystander::list(all);
+        ::_exit(all.empty() ? 42 : 1);
+    });
+    BOOST_TEST(end.by_exit(42));
+    over = true;
+    over.notify_all();
+    other.join();
 }
 
 BOOST_AUTO_TEST_CASE(a_machine_is_listed_with_what_it_runs)
