@@ -6,9 +6,8 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
-#include <spindle/detail/asio/host_monitor.hpp>
-
 #include <spindle/detail/asio/host.hpp>
+#include <spindle/detail/asio/host_monitor.hpp>
 #include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/detail/sched/monitor_policy.hpp>
 
@@ -27,8 +26,9 @@ void host_monitor::start()
     hogs_.reserve(options.processors); // here, for the sake of those who count
     to_wake_.reserve(options.processors);
     thread_ = std::thread(
-        [this, policy = monitor_policy(
-                   options.handoff_after, options.preempt_after, options.processors)]() mutable {
+        [this,
+         policy = monitor_policy(
+             options.handoff_after, options.preempt_after, options.processors)]() mutable {
             run(policy);
         });
 }
@@ -65,7 +65,8 @@ void host_monitor::run(monitor_policy& policy) noexcept
         if (host_.all_asleep()) {
             until = std::max(until, host_.earliest_deadline());
             if (until == time_point::max())
-                host_.look_for_deadlock();
+                if (auto const p = host_.look_for_deadlock(); p != duration::max())
+                    until = now() + p;
         }
         (void)wake_.park_until(until);
         asleep_.store(false, std::memory_order_relaxed);
@@ -90,8 +91,8 @@ void host_monitor::report(hog_list const& hogs) noexcept
         try {
             if (!reported_.insert(h.spawn_site).second)
                 continue;
-            info = {h.name,
-                    h.spawn_site ? describe_site(h.spawn_site) : "an asynchronous operation"};
+            info = {
+                h.name, h.spawn_site ? describe_site(h.spawn_site) : "an asynchronous operation"};
         } catch (std::bad_alloc const&) {
             continue; // no memory for a report
         }
