@@ -6,8 +6,9 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
-#include <spindle/detail/asio/host.hpp>
 #include <spindle/detail/asio/host_monitor.hpp>
+
+#include <spindle/detail/asio/host.hpp>
 #include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/detail/sched/monitor_policy.hpp>
 
@@ -26,9 +27,8 @@ void host_monitor::start()
     hogs_.reserve(options.processors); // here, for the sake of those who count
     to_wake_.reserve(options.processors);
     thread_ = std::thread(
-        [this,
-         policy = monitor_policy(
-             options.handoff_after, options.preempt_after, options.processors)]() mutable {
+        [this, policy = monitor_policy(
+                   options.handoff_after, options.preempt_after, options.processors)]() mutable {
             run(policy);
         });
 }
@@ -91,8 +91,8 @@ void host_monitor::report(hog_list const& hogs) noexcept
         try {
             if (!reported_.insert(h.spawn_site).second)
                 continue;
-            info = {
-                h.name, h.spawn_site ? describe_site(h.spawn_site) : "an asynchronous operation"};
+            info = {h.name,
+                    h.spawn_site ? describe_site(h.spawn_site) : "an asynchronous operation"};
         } catch (std::bad_alloc const&) {
             continue; // no memory for a report
         }
