@@ -94,8 +94,7 @@ struct scheduler_options {
      * error and the process ends: the stacks of live fibers cannot be taken
      * from under them.
      */
-    std::chrono::steady_clock::duration shutdown_grace
-        = std::chrono::steady_clock::duration::max();
+    std::chrono::steady_clock::duration shutdown_grace = std::chrono::steady_clock::duration::max();
 
     /// Whether to measure how long fibers that are ready wait until they run.
     /**
@@ -128,7 +127,8 @@ struct scheduler_options {
      * process has no other thread than this scheduler's, and those that wait in its
      * `join()`. Where any of that cannot be known, it is not called: never by mistake.
      * So another scheduler, a `std::thread`, or the one that Asio resolves names by,
-     * is enough to keep it from being called.
+     * is enough to keep it from being called, for as long as it is there: it may then be
+     * called up to twice as late as that, or half a minute later, whichever is less.
      *
      * On a thread of the scheduler's that runs no fibers; once, until something has run
      * again. It may wake fibers, or `stop()` the scheduler; it must throw nothing.

@@ -14,6 +14,7 @@
 #include <spindle/detail/fiber/machine_list.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -23,15 +24,16 @@ namespace spindle::detail {
 
 // Shape
 //
-//   The monitor asks, when it is about to sleep for good: so nobody else pays. It
-//   declares a deadlock if at one moment
+//   The monitor asks, when it is about to sleep for good: so nobody else pays. Where a
+//   thread without a processor keeps it from knowing, it asks again (L). It declares a
+//   deadlock if at one moment
 //
 //     a  fibers are alive
 //     b  each processor sleeps with no deadline, has nothing queued, and nothing is
 //        pending in its io_context but our own guard, and an alarm that is older than
 //        what it was set for
 //     c  each thread of the process is one of the host's that runs no fiber and is in
-//        no call, or a bystander
+//        no call, or a bystander that nobody has called
 //     d  each fiber waits
 //
 // Why it is correct
@@ -43,12 +45,24 @@ namespace spindle::detail {
 //      way to sleep, after it has said that it sleeps. The sum is the same before and
 //      after the look: nobody did any of these meanwhile, what was seen at different
 //      times was so at one. A heavy barrier on each side: the counts are plain stores.
+//   P  A pinned fiber has no processor, and two may wake each other while nobody else
+//      is awake: so its machine counts each slice before it begins it.
 //   H  A handler counts as work of its io_context until it has returned, and an
 //      operation until its handler has.
 //   D  Who makes a fiber ready says so in its state before anything else, wherever it
 //      puts the fiber then: to the one thread of a pinned one, too.
-//   T  The threads are listed first: what one of them did before it ended is in the
-//      queues that are looked at after.
+//   T  The threads are listed first: what one of them did before it ended, or became a
+//      bystander, is in the queues that are looked at after. A fiber that has called a
+//      bystander did so before its processor slept, so the call is seen.
+//
+// Why none is missed
+//
+//   L  A wake-up of one of the host's threads calls the monitor, and it looks again. A
+//      thread that is not the host's may end, or become a bystander, and call nobody; so
+//      may one that a fiber is pinned to. So where b holds, and the rest could not be
+//      said, the monitor looks again by itself, after pauses that double for as long as
+//      no processor wakes up: of 10 ms at first, since most such threads are on their
+//      way out, and at last of 30 s, which is no load, for those that stay.
 //
 // Not done, and why
 //
@@ -59,6 +73,13 @@ namespace spindle::detail {
 //
 // Evidence: test/observe/deadlock.cpp, case by case
 
+namespace {
+
+constexpr duration first_pause = std::chrono::milliseconds(10);
+constexpr duration longest_pause = std::chrono::seconds(30);
+
+} // namespace
+
 std::uint64_t host::epoch() const noexcept
 {
     std::uint64_t sum = 0;
@@ -66,6 +87,15 @@ std::uint64_t host::epoch() const noexcept
         auto const& s = at(i).stats;
         sum += s.switches.get() + s.polls.get() + s.idles.get();
     }
+    return sum;
+}
+
+std::uint64_t host::pinned_slices() const noexcept
+{
+    std::lock_guard guard(moves_);
+    std::uint64_t sum = 0;
+    for (auto const& m : machines_)
+        sum += m->pinned_slices_.get();
     return sum;
 }
 
@@ -130,20 +160,48 @@ bool host::fibers_wait() const
         .empty();
 }
 
-// The monitor, with nothing held.
-void host::look_for_deadlock() noexcept
-try {
+// c, d
+bool host::at_rest() const
+{
+    return machines_rest() && fibers_wait() && asleep_for_good() && live() != 0;
+}
+
+// The monitor, with nothing held. For how long it may sleep, if nobody calls it; max():
+// for ever.
+duration host::look_for_deadlock() noexcept
+{
     if ((!options_.deadlock && !inside_run_) || live() == 0 || !asleep_for_good())
-        return;
+        return duration::max();
     heavy_barrier(); // E
-    auto const before = epoch();
-    if (before == deadlocked_at_ || !machines_rest() || !fibers_wait() || !asleep_for_good() ||
-        live() == 0)
-        return;
-    heavy_barrier();
-    if (epoch() != before)
-        return;
-    deadlocked_at_ = before;
+    auto const awake = epoch();
+    auto const before = awake + pinned_slices();
+    if (before == deadlocked_at_)
+        return duration::max();
+    auto const pause = pause_until_sure(awake);
+    try {
+        if (!at_rest())
+            return pause;
+        heavy_barrier();
+        if (epoch() + pinned_slices() != before)
+            return pause;
+        deadlocked_at_ = before;
+        report_deadlock();
+        return duration::max();
+    } catch (std::bad_alloc const&) {
+        return pause; // it is still there when there is memory again
+    }
+}
+
+// L
+duration host::pause_until_sure(std::uint64_t epoch) noexcept
+{
+    unsure_pause_ = epoch == unsure_at_ ? std::min(2 * unsure_pause_, longest_pause) : first_pause;
+    unsure_at_ = epoch;
+    return unsure_pause_;
+}
+
+void host::report_deadlock()
+{
     if (options_.deadlock) {
         options_.deadlock();
         return;
@@ -152,9 +210,6 @@ try {
         stderr, "spindle: fatal: all fibers are asleep, and nothing is left that could wake one\n");
     print_live_fibers();
     std::terminate();
-} catch (std::bad_alloc const&) {
-    // It is still there when there is memory again, but nobody looks: as if the
-    // process had another thread.
 }
 
 } // namespace spindle::detail

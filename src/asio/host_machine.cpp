@@ -6,9 +6,8 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
-#include <spindle/detail/asio/host_machine.hpp>
-
 #include <spindle/detail/asio/host.hpp>
+#include <spindle/detail/asio/host_machine.hpp>
 #include <spindle/detail/fiber/watch.hpp>
 
 #include <algorithm>
@@ -59,6 +58,7 @@ void host_machine::run_pinned() noexcept
 {
     while (pinned_) {
         if (auto* const g = slice_.exchange(nullptr, std::memory_order_acquire)) {
+            pinned_slices_.add();
             single_slice const one(*g);
             (void)machine_->run(*g, one.slices, one.may_go_on);
             continue;

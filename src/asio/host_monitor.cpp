@@ -69,7 +69,8 @@ void host_monitor::run(monitor_policy& policy) noexcept
         if (host_.all_asleep()) {
             until = std::max(until, host_.earliest_deadline());
             if (until == time_point::max())
-                host_.look_for_deadlock();
+                if (auto const p = host_.look_for_deadlock(); p != duration::max())
+                    until = now() + p;
             until = std::min(until, trims);
         }
         (void)wake_.park_until(until);

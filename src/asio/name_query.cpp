@@ -6,10 +6,11 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
-#include <spindle/detail/asio/name_query.hpp>
-
 #include <spindle/detail/asio/blocking_threads.hpp>
+#include <spindle/detail/asio/name_query.hpp>
+#include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
+#include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/detail/fiber/park.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 #include <spindle/detail/fiber/waiter.hpp>
@@ -69,7 +70,10 @@ error_code error_of_resolver(int e) noexcept
 // holds up nobody's end, only a thread. So they are never joined, and what they use
 // lives as long as the process.
 //
-// Lock order: mutex_ is a leaf.
+// One that waits for a query is a bystander while there is none: it must not hide a
+// deadlock from those who look for one (host_deadlock.cpp).
+//
+// Lock order: mutex_, then that of the bystanders.
 class name_threads {
 public:
     static name_threads& get()
@@ -82,9 +86,10 @@ public:
     void submit(boost::intrusive_ptr<name_query> query)
     {
         std::unique_lock guard(mutex_);
-        if (queued_ == idle_ && threads_ < most_threads)
+        auto const queued = queued_.load(std::memory_order_relaxed);
+        if (queued == idle_ && threads_ < most_threads)
             start_thread();
-        ++queued_;
+        queued_.store(queued + 1, std::memory_order_relaxed);
         auto& place = last_ ? last_->next_ : first_;
         last_ = query.get();
         place = std::move(query);
@@ -107,17 +112,28 @@ private:
         }
     }
 
+    bool wait_for_query(std::unique_lock<std::mutex>& guard) noexcept
+    {
+        bystander const idle(&has_query, this); // and none any more before queued_ says so
+        return more_.wait_for(guard, spare_thread_time, [&] { return first_ != nullptr; });
+    }
+
+    static bool has_query(void const* self) noexcept
+    {
+        return static_cast<name_threads const*>(self)->queued_.load(std::memory_order_relaxed) != 0;
+    }
+
     void work() noexcept
     {
         std::unique_lock guard(mutex_);
         for (;;) {
-            if (!more_.wait_for(guard, spare_thread_time, [&] { return first_ != nullptr; }))
+            if (!wait_for_query(guard))
                 break;
             auto query = std::move(first_);
             first_ = std::move(query->next_);
             if (!first_)
                 last_ = nullptr;
-            --queued_;
+            queued_.store(queued_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
             --idle_;
             guard.unlock();
             query->answer();
@@ -134,7 +150,7 @@ private:
     // Under mutex_:
     boost::intrusive_ptr<name_query> first_;
     name_query* last_ = nullptr;
-    std::size_t queued_ = 0;
+    atomic<std::size_t> queued_{0}; // who looks for bystanders reads it without
     std::size_t threads_ = 0;
     std::size_t idle_ = 0; // of those: they wait for a query, or are about to take one
 };
@@ -221,9 +237,8 @@ error_code name_query::wait(boost::intrusive_ptr<name_query> const& query)
     }
     s.wait.wait(wait_reason::resolve);
     unhook_wait(*self, s);
-    return query->state_.load(std::memory_order_acquire) == state::answered
-        ? query->error_
-        : operation_aborted();
+    return query->state_.load(std::memory_order_acquire) == state::answered ? query->error_
+                                                                            : operation_aborted();
 }
 
 } // namespace spindle::detail

@@ -6,13 +6,13 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
-#include <spindle/detail/asio/timers.hpp>
+#include <spindle/error.hpp>
 
 #include <spindle/detail/asio/asio_core.hpp>
+#include <spindle/detail/asio/timers.hpp>
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/detail/sched/parker.hpp>
-#include <spindle/error.hpp>
 
 #include <system_error>
 #include <thread>
@@ -49,10 +49,15 @@ private:
             if (auto const next = earliest_hint(); next != time_point::max()) {
                 wake_.park_until(next);
             } else {
-                bystander const idle; // it wakes nobody, until somebody comes
+                bystander const idle(&has_deadline, this); // it wakes nobody, until then
                 wake_.park();
             }
         }
+    }
+
+    static bool has_deadline(void const* self) noexcept
+    {
+        return static_cast<timer_thread const*>(self)->earliest_hint() != time_point::max();
     }
 
     void on_earliest(time_point) noexcept override { wake_.unpark(); }

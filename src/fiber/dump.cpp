@@ -409,8 +409,7 @@ void add_own_calls(std::vector<std::uintptr_t>& calls)
 std::vector<fiber_entry>
 collect_fibers(dump_style const& style, std::function<bool(fiber_sight const&)> const& wanted)
 {
-    auto const modules = loaded_modules();
-    unwinder const stacks(modules);
+    unwinder stacks;
     std::vector<fiber_entry> fibers;
     std::vector<fiber_sight> some;
     auto const* const caller = current_fiber();

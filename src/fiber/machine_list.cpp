@@ -47,21 +47,25 @@ struct machine_entry::all {
 struct bystander::all {
     std::mutex mutex; // leaf
     bystander* first = nullptr;
+    long process = 0; // whose threads these are: a child of fork() has none of them, nor
+                      // their stacks, on which the entries lie
 
     static all& get() noexcept
     {
         static constinit all instance;
         return instance;
     }
+
+    // Under the lock.
+    static all& of_this_process() noexcept;
 };
 
 namespace {
 
-// The last one comes first.
+// Under the list's lock. The last one comes first.
 template <class List, class Entry>
 void join_list(List& list, Entry& e, Entry* Entry::*next, Entry* Entry::*previous) noexcept
 {
-    std::lock_guard guard(list.mutex);
     e.*next = list.first;
     if (list.first)
         list.first->*previous = &e;
@@ -71,7 +75,6 @@ void join_list(List& list, Entry& e, Entry* Entry::*next, Entry* Entry::*previou
 template <class List, class Entry>
 void leave_list(List& list, Entry& e, Entry* Entry::*next, Entry* Entry::*previous) noexcept
 {
-    std::lock_guard guard(list.mutex);
     auto* const before = e.*previous;
     auto* const after = e.*next;
     (before ? before->*next : list.first) = after;
@@ -88,16 +91,26 @@ long this_thread_number() noexcept
 #endif
 }
 
+long this_process_number() noexcept
+{
+#if defined(__linux__)
+    return ::getpid();
+#else
+    return 0;
+#endif
+}
+
 } // namespace
 
-machine_entry::machine_entry(machine& m) noexcept
-    : machine_(m), thread_(this_thread_number())
+machine_entry::machine_entry(machine& m) noexcept : machine_(m), thread_(this_thread_number())
 {
+    std::lock_guard guard(all::get().mutex);
     join_list(all::get(), *this, &machine_entry::next_, &machine_entry::previous_);
 }
 
 machine_entry::~machine_entry()
 {
+    std::lock_guard guard(all::get().mutex);
     leave_list(all::get(), *this, &machine_entry::next_, &machine_entry::previous_);
 }
 
@@ -120,23 +133,38 @@ void machine_entry::list(std::vector<machine_sight>& out)
 
 // --- other threads -------------------------------------------------------------------
 
-bystander::bystander() noexcept : thread_(this_thread_number())
+bystander::all& bystander::all::of_this_process() noexcept
 {
-    join_list(all::get(), *this, &bystander::next_, &bystander::previous_);
+    auto& a = get();
+    if (auto const here = this_process_number(); a.process != here) {
+        a.process = here;
+        a.first = nullptr;
+    }
+    return a;
+}
+
+bystander::bystander(called_function called, void const* argument) noexcept
+    : thread_(this_thread_number()), process_(this_process_number()), called_(called),
+      argument_(argument)
+{
+    std::lock_guard guard(all::get().mutex);
+    join_list(all::of_this_process(), *this, &bystander::next_, &bystander::previous_);
 }
 
 bystander::~bystander()
 {
-    leave_list(all::get(), *this, &bystander::next_, &bystander::previous_);
+    std::lock_guard guard(all::get().mutex);
+    if (auto& a = all::of_this_process(); a.process == process_)
+        leave_list(a, *this, &bystander::next_, &bystander::previous_);
 }
 
 void bystander::list(std::vector<long>& out)
 {
     out.clear();
-    auto& a = all::get();
-    std::lock_guard guard(a.mutex);
-    for (auto const* b = a.first; b; b = b->next_)
-        out.push_back(b->thread_);
+    std::lock_guard guard(all::get().mutex);
+    for (auto const* b = all::of_this_process().first; b; b = b->next_)
+        if (!b->called_ || !b->called_(b->argument_))
+            out.push_back(b->thread_);
 }
 
 bool list_threads(std::vector<long>& out)

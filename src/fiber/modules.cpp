@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <numeric>
 #include <string_view>
 
@@ -170,6 +171,35 @@ std::vector<loaded_module> loaded_modules()
     return all;
 }
 
+void present_modules::visit(function f, void* argument)
+{
+    struct call {
+        present_modules& self;
+        function f;
+        void* argument;
+        std::exception_ptr thrown;
+    } c{*this, f, argument, {}};
+    ::dl_iterate_phdr(
+        [](dl_phdr_info* info, std::size_t, void* p) {
+            auto& [self, reads, its_argument, thrown] = *static_cast<call*>(p);
+            try { // C's frames are no place for an exception
+                if (self.all_.empty() || self.came_ != info->dlpi_adds ||
+                    self.went_ != info->dlpi_subs) {
+                    self.all_ = loaded_modules(); // the lock is a recursive one
+                    self.came_ = info->dlpi_adds;
+                    self.went_ = info->dlpi_subs;
+                }
+                reads(self.all_, its_argument);
+            } catch (...) {
+                thrown = std::current_exception();
+            }
+            return 1; // once is enough
+        },
+        &c);
+    if (c.thrown)
+        std::rethrow_exception(c.thrown);
+}
+
 std::vector<code_name>
 names_of_code(std::vector<loaded_module> const& modules, std::span<std::uintptr_t const> addresses)
 {
@@ -198,6 +228,8 @@ names_of_code(std::vector<loaded_module> const& modules, std::span<std::uintptr_
 #else
 
 std::vector<loaded_module> loaded_modules() { return {}; }
+
+void present_modules::visit(function f, void* argument) { f(all_, argument); }
 
 std::vector<code_name>
 names_of_code(std::vector<loaded_module> const&, std::span<std::uintptr_t const> addresses)

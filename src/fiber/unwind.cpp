@@ -15,6 +15,7 @@
 #include <cstring>
 #include <iterator>
 #include <optional>
+#include <utility>
 
 namespace spindle::detail {
 
@@ -353,14 +354,12 @@ bool step(registers& r, function_entry const& f, word pc, fiber_sight const& s)
     return true;
 }
 
-} // namespace
-
-std::vector<stack_frame> unwinder::unwind(fiber_sight const& s) const
+void add_frames(
+    std::vector<loaded_module> const& modules,
+    fiber_sight const& s,
+    saved_registers const* saved,
+    std::vector<stack_frame>& frames)
 {
-    std::vector<stack_frame> frames;
-    auto const* const saved = find_saved_registers();
-    if (!saved || s.stack_pointer == 0 || s.stack.size() <= saved->return_address)
-        return frames;
     registers r;
     constexpr std::uint8_t kept[saved_registers::count] = {rbx, rbp, 12, 13, 14, 15};
     for (std::size_t i = 0; i != saved_registers::count; ++i)
@@ -371,8 +370,8 @@ std::vector<stack_frame> unwinder::unwind(fiber_sight const& s) const
         while (frames.size() != most_frames) {
             auto const to = r.get(return_address);
             auto const m = std::find_if(
-                modules_.begin(), modules_.end(), [&](auto const& k) { return k.has(to); });
-            if (m == modules_.end())
+                modules.begin(), modules.end(), [&](auto const& k) { return k.has(to); });
+            if (m == modules.end())
                 break;
             auto const f = find_function(*m, to - 1, return_address); // in the call
             if (!f)
@@ -384,7 +383,25 @@ std::vector<stack_frame> unwinder::unwind(fiber_sight const& s) const
     } catch (unreadable const&) {
         // What was found is right.
     }
-    return frames;
+}
+
+} // namespace
+
+std::vector<stack_frame> unwinder::unwind(fiber_sight const& s)
+{
+    struct {
+        fiber_sight const& s;
+        saved_registers const* saved;
+        std::vector<stack_frame> frames;
+    } of{s, find_saved_registers(), {}};
+    if (of.saved && s.stack_pointer != 0 && s.stack.size() > of.saved->return_address)
+        modules_.visit(
+            [](std::vector<loaded_module> const& modules, void* argument) {
+                auto& o = *static_cast<decltype(of)*>(argument);
+                add_frames(modules, o.s, o.saved, o.frames);
+            },
+            &of);
+    return std::move(of.frames);
 }
 
 } // namespace spindle::detail

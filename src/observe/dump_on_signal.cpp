@@ -32,8 +32,9 @@ namespace {
 
 using detail::atomic;
 
-// The handler writes the signal's number into a pipe, and a thread reads it. Both
-// live as long as the process.
+// The handler writes the signal's number into a pipe, and a thread reads it. Both live as
+// long as the process, but where somebody has closed the pipe: then the thread ends, and
+// the next call of dump_on_signal() makes both anew.
 atomic<int> written_to{-1};
 atomic<::pid_t> owner{0}; // a child of fork() has the pipe, and no thread
 
@@ -63,7 +64,7 @@ class signal_dumper {
 public:
     static signal_dumper& get()
     {
-        static auto& instance = *new signal_dumper; // again where this one has thrown
+        static auto& instance = *new signal_dumper;
         return instance;
     }
 
@@ -74,6 +75,8 @@ public:
                 make_error_code(boost::system::errc::invalid_argument),
                 "dump_on_signal() wants the number of a signal, like SIGQUIT");
         std::lock_guard guard(mutex_);
+        if (!runs_ || owner.load(std::memory_order_relaxed) != ::getpid())
+            start();
         options_[static_cast<std::size_t>(signal)] = options;
         struct sigaction how = {};
         how.sa_handler = &tell_dumper;
@@ -84,19 +87,21 @@ public:
     }
 
 private:
-    signal_dumper()
+    signal_dumper() = default;
+
+    // Under mutex_.
+    void start()
     {
         int ends[2];
         if (::pipe2(ends, O_CLOEXEC) != 0)
             fail("dump_on_signal() needs a pipe, and the system has refused one");
         (void)::fcntl(ends[1], F_SETFL, O_NONBLOCK);
-        read_from_ = ends[0];
         // The thread gets no signals: they are for those that were there.
         ::sigset_t all, before;
         ::sigfillset(&all);
         ::pthread_sigmask(SIG_SETMASK, &all, &before);
         try {
-            std::thread([this] { run(); }).detach();
+            std::thread([this, from = ends[0]] { run(from); }).detach();
         } catch (std::system_error const&) {
             ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
             ::close(ends[0]);
@@ -108,6 +113,7 @@ private:
         ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
         written_to.store(ends[1], std::memory_order_relaxed);
         owner.store(::getpid(), std::memory_order_relaxed);
+        runs_ = true;
     }
 
     [[noreturn]] static void fail(char const* what)
@@ -115,14 +121,11 @@ private:
         detail::throw_error(error_code(errno, boost::system::system_category()), what);
     }
 
-    [[noreturn]] void run() noexcept
+    void run(int from) noexcept
     {
         detail::bystander const here;
-        for (;;) {
-            unsigned char signal;
-            auto const n = ::read(read_from_, &signal, 1);
-            if (n != 1)
-                continue; // interrupted: by a debugger
+        unsigned char signal;
+        while (read_one(from, signal)) {
             dump_options options;
             {
                 std::lock_guard guard(mutex_);
@@ -134,11 +137,29 @@ private:
                 write_all("spindle: there is no memory for a dump\n");
             }
         }
+        // These numbers are somebody else's, or will be: nothing goes there, and nothing is
+        // closed.
+        std::lock_guard guard(mutex_);
+        owner.store(0, std::memory_order_relaxed);
+        runs_ = false;
     }
 
-    int read_from_ = -1;
+    // False: the pipe is not there any more, or is not ours.
+    bool read_one(int from, unsigned char& signal) const noexcept
+    {
+        for (;;) {
+            auto const n = ::read(from, &signal, 1);
+            if (n == 1)
+                return signal < options_.size();
+            if (n == 0 || errno != EINTR) // by a debugger
+                return false;
+        }
+    }
+
     std::mutex mutex_;
-    std::array<dump_options, 65> options_; // guarded by mutex_
+    // Under mutex_:
+    std::array<dump_options, 65> options_;
+    bool runs_ = false; // the thread
 };
 
 } // namespace

@@ -121,7 +121,8 @@ std::set<void const*> abandoned_channels(std::vector<std::uintptr_t> const& call
                 owned.push_back({s.stack_pointer, s.stack.size(), s.waits_on});
             }
     }
-    std::erase_if(all, [](auto const& c) { return c.second.owned < c.second.handles; });
+    // More than there are: something else looks like a handle, so nothing is known.
+    std::erase_if(all, [](auto const& c) { return c.second.owned != c.second.handles; });
     std::erase_if(owned, [&](auto const& own) { return !all.contains(own.lock); });
     if (owned.empty())
         return {};

@@ -9,6 +9,7 @@
 #define BOOST_TEST_MODULE fiber.look
 #include <spindle.hpp>
 #include <support/asio_fixture.hpp>
+#include <support/child.hpp>
 #include <support/waiting.hpp>
 
 #include <spindle/detail/fiber/look.hpp>
@@ -22,8 +23,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <dlfcn.h>
+#include <fstream>
+#include <new>
 #include <string>
+#include <sys/syscall.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 using namespace spindle_test;
@@ -162,6 +168,40 @@ BOOST_AUTO_TEST_CASE(a_bystander_is_listed_as_long_as_it_lives)
     BOOST_TEST(now.size() == before.size());
 }
 
+BOOST_AUTO_TEST_CASE(a_bystander_that_was_called_is_none)
+{
+    std::vector<long> before, now;
+    bystander::list(before);
+    auto called = false;
+    bystander const here(
+        [](void const* argument) noexcept { return *static_cast<bool const*>(argument); }, &called);
+    bystander::list(now);
+    BOOST_TEST(now.size() == before.size() + 1);
+    called = true;
+    bystander::list(now);
+    BOOST_TEST(now.size() == before.size());
+}
+
+BOOST_AUTO_TEST_CASE(a_process_has_no_bystanders_of_the_one_that_forked_it)
+{
+    std::atomic<bool> there{false}, over{false};
+    std::thread other([&] {
+        bystander const here;
+        there = true;
+        over.wait(false);
+    });
+    BOOST_TEST(until([&] { return there.load(); }));
+    auto const end = in_child([] {
+        std::vector<long> all;
+        bystander::list(all);
+        ::_exit(all.empty() ? 42 : 1);
+    });
+    BOOST_TEST(end.by_exit(42));
+    over = true;
+    over.notify_all();
+    other.join();
+}
+
 BOOST_AUTO_TEST_CASE(a_machine_is_listed_with_what_it_runs)
 {
     over_processors([] {
@@ -189,8 +229,7 @@ BOOST_AUTO_TEST_CASE(a_broken_stack_gives_fewer_frames)
     over_processors([] {
         auto sleeper = spindle::spawn([] { this_fiber::sleep_for(1h); });
         BOOST_TEST(until([] { return fibers_in(wait_reason::sleep) == 1; }));
-        auto const modules = loaded_modules();
-        unwinder const u(modules);
+        unwinder u;
         for (auto const& whole : look(fiber_walk::stacks::yes)) {
             auto const frames = u.unwind(whole);
             if (whole.reason == wait_reason::sleep)
@@ -212,6 +251,84 @@ BOOST_AUTO_TEST_CASE(a_broken_stack_gives_fewer_frames)
         }
         sleeper.request_stop();
     });
+}
+
+namespace {
+
+// A library that nobody else has.
+struct library {
+    void* handle = ::dlopen("libBrokenLocale.so.1", RTLD_NOW);
+    void* function = handle ? ::dlsym(handle, "__ctype_get_mb_cur_max") : nullptr;
+
+    void unload() const { BOOST_TEST(::dlclose(handle) == 0); }
+};
+
+} // namespace
+
+// A stack was copied, then the library goes that it has functions of.
+BOOST_AUTO_TEST_CASE(a_library_that_is_unloaded_is_the_end_of_a_stack)
+{
+    if (why_no_stacks())
+        return;
+    library const lib;
+    BOOST_TEST_REQUIRE(lib.function, "the C library has no libBrokenLocale.so.1");
+    fiber_sight s;
+    s.stack.resize(64);
+    s.stack_pointer = reinterpret_cast<std::uintptr_t>(s.stack.data());
+    auto const to = reinterpret_cast<std::uintptr_t>(lib.function) + 1;
+    s.stack[find_saved_registers()->return_address] = to;
+    unwinder u;
+    auto const frames = u.unwind(s);
+    BOOST_TEST_REQUIRE(frames.size() == 1u);
+    BOOST_TEST(frames[0].returns_to == to);
+    lib.unload();
+    BOOST_TEST(u.unwind(s).size() == 0u);
+}
+
+// Who unloads it waits, while somebody reads there.
+BOOST_AUTO_TEST_CASE(a_library_stays_while_it_is_read)
+{
+    if (why_no_stacks())
+        return;
+    library const lib;
+    BOOST_TEST_REQUIRE(lib.function, "the C library has no libBrokenLocale.so.1");
+    struct {
+        library const& lib;
+        std::thread other;
+        bool stayed = false;
+    } here{lib, {}};
+    present_modules().visit(
+        [](std::vector<loaded_module> const&, void* argument) {
+            auto& h = *static_cast<decltype(here)*>(argument);
+            std::atomic<long> unloads{0};
+            h.other = std::thread([&] {
+                unloads = ::syscall(SYS_gettid);
+                unloads.notify_all();
+                h.lib.unload();
+            });
+            unloads.wait(0);
+            auto const waits = until([&] {
+                std::ifstream stat("/proc/self/task/" + std::to_string(unloads) + "/stat");
+                std::string number, name, state;
+                return stat >> number >> name >> state && state == "S";
+            });
+            char code;
+            h.stayed = waits && peek_carefully(&code, h.lib.function, 1);
+        },
+        &here);
+    here.other.join();
+    BOOST_TEST(here.stayed);
+    char code;
+    BOOST_TEST(!peek_carefully(&code, lib.function, 1));
+}
+
+// What is thrown below the dynamic linker comes out above it.
+BOOST_AUTO_TEST_CASE(what_a_reader_of_libraries_throws_is_thrown)
+{
+    BOOST_CHECK_THROW(
+        present_modules().visit(
+            [](std::vector<loaded_module> const&, void*) { throw std::bad_alloc(); }, nullptr),
+        std::bad_alloc);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -13,24 +13,31 @@
 #include <support/child.hpp>
 #include <support/waiting.hpp>
 
+#include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/detail/fiber/saved_registers.hpp>
 
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/fiber/all.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <exception>
 #include <mutex>
+#include <netdb.h>
 #include <string>
+#include <string_view>
+#include <sys/syscall.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 using namespace spindle_test;
@@ -47,6 +54,60 @@ constexpr bool can_be_found = true;
 #endif
 
 namespace {
+
+// What the thread that waits for the monitor's looks is to them.
+enum class as { stranger, bystander };
+
+// On a plain thread. Returns when the monitor has looked so often.
+void await_looks(int n, as what)
+{
+    struct looks {
+        as what;
+        std::atomic<int> left;
+    } all{what, n};
+    spindle::detail::bystander const here(
+        [](void const* argument) noexcept {
+            auto& l = *static_cast<looks*>(const_cast<void*>(argument));
+            --l.left;
+            l.left.notify_all();
+            return l.what == as::stranger;
+        },
+        &all);
+    for (int left; (left = all.left.load()) > 0;)
+        all.left.wait(left);
+}
+
+std::atomic<long> last_asked{0}; // the thread that has looked for a name
+
+} // namespace
+
+// The name server. "slow" lets the monitor look first.
+extern "C" int getaddrinfo(char const* host, char const*, ::addrinfo const*, ::addrinfo** found)
+{
+    last_asked = ::syscall(SYS_gettid);
+    if (std::string_view(host) == "slow")
+        await_looks(2, as::stranger);
+    *found = nullptr;
+    return EAI_NONAME;
+}
+
+extern "C" void freeaddrinfo(::addrinfo*) {}
+
+namespace {
+
+error_code resolve(char const* name)
+{
+    error_code ec;
+    (void)spindle::resolve(name, "1", ec);
+    return ec;
+}
+
+bool is_bystander(long thread)
+{
+    std::vector<long> all;
+    spindle::detail::bystander::list(all);
+    return std::find(all.begin(), all.end(), thread) != all.end();
+}
 
 // Runs body(ch) in the main fiber, while another fiber waits for ch; for each number of
 // processors. The deadlock's reaction closes ch.
@@ -168,6 +229,20 @@ BOOST_AUTO_TEST_CASE(it_is_called_again_when_it_happens_again)
         }
 }
 
+BOOST_AUTO_TEST_CASE(a_thread_that_ends_later_and_wakes_nobody_does_not_hide_it)
+{
+    if (!can_be_found)
+        return;
+    std::thread other;
+    expect_alarms(1, [&](spindle::channel<void>& ch) {
+        if (other.joinable())
+            other.join();
+        other = std::thread([] { await_looks(2, as::stranger); });
+        (void)ch.receive();
+    });
+    other.join();
+}
+
 // --- no alarm -------------------------------------------------------------------------
 //
 // In each of these something can still wake the fiber, and does. Before it does, the
@@ -238,6 +313,35 @@ BOOST_AUTO_TEST_CASE(not_while_another_thread_could_wake_somebody)
     });
 }
 
+// In this one, and one of those with names, a thread waits for looks as a bystander, which
+// it is not quite: so that what is looked for is not this thread.
+BOOST_AUTO_TEST_CASE(not_while_pinned_fibers_wake_each_other)
+{
+    expect_alarms(0, [](spindle::channel<void>&) {
+        std::atomic<bool> over{false};
+        std::thread watch([&] {
+            await_looks(5, as::bystander);
+            over = true;
+        });
+        spindle::channel<void> there, back;
+        auto other = spindle::spawn([there, back] {
+            spindle::pin const here;
+            while (there.receive())
+                back.send();
+        });
+        {
+            spindle::pin const here;
+            while (!over) {
+                there.send();
+                (void)back.receive();
+            }
+            there.close();
+        }
+        other.join();
+        watch.join();
+    });
+}
+
 BOOST_AUTO_TEST_CASE(not_while_a_fiber_is_in_a_blocking_call)
 {
     expect_alarms(0, [](spindle::channel<void>& ch) {
@@ -298,8 +402,7 @@ BOOST_AUTO_TEST_CASE(not_while_a_coroutine_or_callback_waits_in_a_channel)
     // Its handler counts as work. There could be nobody to send; then it hangs.
     expect_alarms(0, [](spindle::channel<void>& ch) {
         asio::steady_timer timer(this_fiber::get_executor(), 60ms);
-        ch.async_receive(
-            asio::bind_executor(this_fiber::get_executor(), [](auto&&...) {}));
+        ch.async_receive(asio::bind_executor(this_fiber::get_executor(), [](auto&&...) {}));
         timer.async_wait([ch](error_code) { ch.close(); });
         (void)ch.receive();
     });
@@ -409,6 +512,57 @@ BOOST_AUTO_TEST_CASE(fibers_that_are_alive_at_the_end_are_reported)
             }
             BOOST_TEST(calls == 2);
         }
+}
+
+// --- names ----------------------------------------------------------------------------
+
+BOOST_AUTO_TEST_CASE(a_thread_that_still_asks_for_somebody_who_has_left_does_not_hide_it)
+{
+    if (!can_be_found)
+        return;
+    expect_alarms(1, [&](spindle::channel<void>& ch) {
+        last_asked = 0;
+        auto asks =
+            spindle::spawn([] { BOOST_TEST((resolve("slow") == asio::error::operation_aborted)); });
+        BOOST_TEST(until([] { return last_asked != 0; }));
+        asks.request_stop();
+        asks.join();
+        (void)ch.receive();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_thread_that_has_resolved_a_name_does_not_hide_it)
+{
+    if (!can_be_found)
+        return;
+    expect_alarms(1, [&](spindle::channel<void>& ch) {
+        BOOST_TEST((resolve("nowhere") == asio::error::host_not_found));
+        BOOST_TEST(until([] { return is_bystander(last_asked); }));
+        (void)ch.receive();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(not_while_a_name_is_asked_for)
+{
+    expect_alarms(0, [](spindle::channel<void>&) {
+        BOOST_TEST((resolve("slow") == asio::error::host_not_found));
+    });
+}
+
+BOOST_AUTO_TEST_CASE(not_once_asio_has_resolved_a_name)
+{
+    expect_alarms(0, [](spindle::channel<void>& ch) {
+        asio::ip::tcp::resolver resolver(this_fiber::get_executor());
+        error_code ec;
+        (void)resolver.async_resolve("nowhere", "1", use_fiber[ec]);
+        BOOST_TEST((ec == asio::error::host_not_found));
+        std::thread watch([ch] {
+            await_looks(3, as::bystander);
+            ch.close();
+        });
+        (void)ch.receive();
+        watch.join();
+    });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

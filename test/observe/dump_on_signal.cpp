@@ -12,6 +12,9 @@
 #include <support/asio_fixture.hpp>
 #include <support/child.hpp>
 #include <support/expect.hpp>
+#include <support/waiting.hpp>
+
+#include <spindle/detail/fiber/machine_list.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -21,6 +24,7 @@
 #include <string>
 #include <thread>
 #include <unistd.h>
+#include <vector>
 
 using namespace spindle_test;
 using namespace std::chrono_literals;
@@ -113,6 +117,31 @@ BOOST_AUTO_TEST_CASE(a_system_call_that_is_interrupted_goes_on)
         other.join();
         ::_exit(n == 1 && byte == 'x' ? 42 : 2);
     });
+    BOOST_TEST(end.by_exit(42));
+}
+
+BOOST_AUTO_TEST_CASE(where_somebody_closes_its_pipe_its_thread_ends_until_it_is_asked_again)
+{
+    auto const end = in_child([] {
+        auto const threads = [] {
+            std::vector<long> all;
+            return spindle::detail::list_threads(all) ? all.size() : 0;
+        };
+        auto const before = threads();
+        spindle::dump_on_signal(SIGQUIT);
+        if (threads() != before + 1)
+            ::_exit(1);
+        for (int fd = 3; fd != 256; ++fd)
+            ::close(fd);
+        if (!until([&] { return threads() == before; }))
+            ::_exit(2);
+        ::kill(::getpid(), SIGQUIT); // nothing, and no harm
+        spindle::dump_on_signal(SIGQUIT);
+        own_stderr err;
+        spindle::run([&] { err.signal_and_read(SIGQUIT, "\"main\", running"); }, {.processors = 1});
+        ::_exit(42);
+    });
+    BOOST_TEST_CONTEXT(end.text)
     BOOST_TEST(end.by_exit(42));
 }
 

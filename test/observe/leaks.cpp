@@ -20,6 +20,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -134,6 +135,50 @@ BOOST_AUTO_TEST_CASE(one_whose_channel_is_in_an_object_is_not)
         BOOST_TEST(abandoned(found) == 0u);
         s->jobs.close();
         works.join();
+    });
+}
+
+// Where its function lies another one lay, with a handle in another place.
+BOOST_AUTO_TEST_CASE(what_an_earlier_fiber_had_captured_is_no_handle)
+{
+    over_processors([] {
+        auto const service = std::make_unique<spindle::channel<int>>();
+        spindle::wait_group ended(1);
+        spindle::go([&ended, jobs = *service] { ended.done(); });
+        ended.wait();
+        spindle::go([jobs = *service] { (void)jobs.receive(); });
+        BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 1; }));
+        BOOST_TEST(abandoned(spindle::find_leaks(0s)) == 0u);
+        service->close();
+    });
+}
+
+BOOST_AUTO_TEST_CASE(what_a_fiber_has_captured_and_let_go_is_no_handle)
+{
+    over_processors([] {
+        auto const service = std::make_unique<spindle::channel<int>>();
+        auto dropped = spindle::spawn([jobs = *service, other = std::optional(*service)]() mutable {
+            other.reset();
+            (void)jobs.receive();
+        });
+        BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 1; }));
+        BOOST_TEST(abandoned(spindle::find_leaks(0s)) == 0u);
+        service->close();
+        dropped.join();
+    });
+    over_processors([] {
+        auto const service = std::make_unique<spindle::channel<int>>();
+        auto moved = spindle::spawn([jobs = *service, other = std::optional(*service)]() mutable {
+            {
+                auto const taken = std::move(*other);
+                other.reset();
+            }
+            (void)jobs.receive();
+        });
+        BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 1; }));
+        BOOST_TEST(abandoned(spindle::find_leaks(0s)) == 0u);
+        service->close();
+        moved.join();
     });
 }
 

@@ -80,7 +80,10 @@ SPINDLE_DECL void remember_spawners() noexcept;
  *
  * The signal's handler is replaced, in a way that lets interrupted system calls go
  * on. It wakes a thread that writes the dump, made by the first call; so it works
- * when all of Spindle's threads are stuck. That thread runs nothing else.
+ * when all of Spindle's threads are stuck. That thread runs nothing else. A program that
+ * closes descriptors which it does not know, as daemons do by `closefrom(3)`, closes the
+ * pipe between the two: the thread ends, and the signal does nothing any more until
+ * `dump_on_signal` is called again. So it is called after that.
  *
  * @par Thread Safety
  * Any thread. Signals that come during a dump are one more after it.

@@ -11,6 +11,8 @@
 #define SPINDLE_DETAIL_ASIO_HOST_HPP
 
 #include <spindle/config.hpp>
+#include <spindle/scheduler.hpp>
+
 #include <spindle/detail/asio/asio_core.hpp>
 #include <spindle/detail/asio/host_machine.hpp>
 #include <spindle/detail/asio/host_monitor.hpp>
@@ -18,7 +20,6 @@
 #include <spindle/detail/asio/schedtrace.hpp>
 #include <spindle/detail/sched/idle_state.hpp>
 #include <spindle/detail/sched/monitor_policy.hpp>
-#include <spindle/scheduler.hpp>
 
 #include <condition_variable>
 #include <cstdint>
@@ -157,19 +158,25 @@ private:
     duration look_round(
         monitor_policy& policy, hog_list& hogs, std::vector<host_machine*>& to_wake) noexcept;
     bool all_asleep() const noexcept;
-    void look_for_deadlock() noexcept;
+    duration look_for_deadlock() noexcept;
+    bool at_rest() const;
+    duration pause_until_sure(std::uint64_t epoch) noexcept;
+    void report_deadlock();
     bool asleep_for_good() const noexcept;
     bool machines_rest() const;
     bool fibers_wait() const;
     std::uint64_t epoch() const noexcept;
+    std::uint64_t pinned_slices() const noexcept;
     time_point earliest_deadline() const noexcept;
     monitor_policy::look look_at(host_processor& p, time_point at) const noexcept;
     enum class outcome { nothing, done, missed };
     outcome retake(
-        host_processor& p, monitor_policy::look const& seen, hog_list* hogs,
-        std::vector<host_machine*>& to_wake, std::unique_lock<std::mutex>& moves) noexcept;
-    host_machine* reserve(
-        std::unique_lock<std::mutex>& moves, bool by_monitor = false) noexcept;
+        host_processor& p,
+        monitor_policy::look const& seen,
+        hog_list* hogs,
+        std::vector<host_machine*>& to_wake,
+        std::unique_lock<std::mutex>& moves) noexcept;
+    host_machine* reserve(std::unique_lock<std::mutex>& moves, bool by_monitor = false) noexcept;
     void put_back(host_machine& spare) noexcept;
     static void give(host_processor& p, host_machine& spare) noexcept;
 
@@ -202,11 +209,14 @@ private:
 
     std::mutex exit_mutex_;
     std::condition_variable exit_;
-    unsigned still_inside_ = 0; // guarded by exit_mutex_
+    unsigned still_inside_ = 0;          // guarded by exit_mutex_
     machine* callers_machine_ = nullptr; // that it had before, for run_first()
     bool const inside_run_;
-    std::uint64_t deadlocked_at_ = 0; // the monitor's: the epoch that was reported
-    bool first_is_missing_ = false; // first::on_caller, and run_first() was not called yet
+    // The monitor's:
+    std::uint64_t deadlocked_at_ = 0; // the epoch that was reported
+    std::uint64_t unsure_at_ = 0;     // the one that nothing could be said of
+    duration unsure_pause_{};         // and for how long that is left alone
+    bool first_is_missing_ = false;   // first::on_caller, and run_first() was not called yet
     atomic<std::uint64_t> wakes_{0};
     atomic<std::uint64_t> handoffs_{0};
     atomic<std::uint64_t> preemptions_{0};

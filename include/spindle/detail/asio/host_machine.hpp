@@ -11,10 +11,12 @@
 #define SPINDLE_DETAIL_ASIO_HOST_MACHINE_HPP
 
 #include <spindle/config.hpp>
+
 #include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/base/clock.hpp>
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/detail/fiber/park.hpp>
+#include <spindle/detail/sched/counters.hpp>
 #include <spindle/detail/sched/parker.hpp>
 #include <spindle/detail/sched/poller.hpp>
 
@@ -72,8 +74,9 @@ private:
     host& host_;
     machine* machine_ = nullptr;
     bool leaves_ = false;
-    bool on_own_thread_ = false;      // set before it starts
-    bool pinned_ = false;             // a fiber is pinned here
+    bool on_own_thread_ = false;           // set before it starts
+    bool pinned_ = false;                  // a fiber is pinned here
+    counter pinned_slices_;                // that it has begun here; read by the monitor
     atomic<fiber_record*> slice_{nullptr}; // it shall run
     pin_slices pin_{*this};
     atomic<host_processor*> serving_{nullptr}; // whose loop is on the stack

@@ -33,11 +33,16 @@ struct machine_sight {
 };
 
 // For a thread that makes no fiber ready, as long as this lives: it writes down what
-// goes on, or waits for the end of a scheduler. Who looks for others that could wake
-// somebody passes it by.
+// goes on, waits for the end of a scheduler, or for work that there may never be. Who
+// looks for others that could wake somebody passes it by.
 class SPINDLE_DECL bystander {
 public:
-    bystander() noexcept;
+    // Whether the thread has been given work, and may not have noticed: then it is none.
+    // Any thread, under a lock of the list's. Who gives the work has made that true before
+    // it sleeps; the thread has left the list before it makes it false.
+    using called_function = bool (*)(void const* argument) noexcept;
+
+    explicit bystander(called_function called = nullptr, void const* argument = nullptr) noexcept;
     bystander(bystander const&) = delete;
     bystander& operator=(bystander const&) = delete;
     ~bystander();
@@ -49,6 +54,9 @@ private:
     struct all;
 
     long const thread_;
+    long const process_;
+    called_function const called_;
+    void const* const argument_;
     bystander* previous_ = nullptr; // in the list, under its lock
     bystander* next_ = nullptr;
 };

@@ -31,8 +31,25 @@ struct loaded_module {
     bool has(std::uintptr_t address) const noexcept { return address - begin < end - begin; }
 };
 
-// Empty where the system is no ELF one.
+// Empty where the system is no ELF one. Any of them may be gone when it returns, and what
+// lay there with it.
 [[nodiscard]] SPINDLE_DECL std::vector<loaded_module> loaded_modules();
+
+// For who reads what lies in them: they stay while a function runs. One thread at a time.
+class SPINDLE_DECL present_modules {
+public:
+    using function = void (*)(std::vector<loaded_module> const& all, void* argument);
+
+    // Calls f with those that are there, under the dynamic linker's lock: whoever unloads one
+    // waits for the end of it, and so do throws of other threads, with some libgccs. Hence it
+    // should be short, and must wait for nobody. Throws what f throws, and bad_alloc.
+    void visit(function f, void* argument);
+
+private:
+    std::vector<loaded_module> all_;
+    // How many have ever come and gone, when that was made.
+    unsigned long long came_ = 0, went_ = 0;
+};
 
 // A place in the code, as far as the program's symbols tell.
 struct code_name {

@@ -32,7 +32,8 @@ struct stack_frame {
 //   The tables that exceptions are thrown by (.eh_frame, found by .eh_frame_hdr) say
 //   for each place in the code where the caller's registers are. They are interpreted
 //   on the copy: what lies outside of it is not read, so a broken table or stack
-//   gives fewer frames, and no fault.
+//   gives fewer frames, and no fault. The tables are the libraries', so this is done
+//   while none of those can be unloaded, one stack at a time.
 //
 // Not done, and why
 //
@@ -44,16 +45,16 @@ struct stack_frame {
 //   the walk or derails it.
 //
 // Evidence: test/fiber/look.cpp, test/observe/dump.cpp
+//
+// One thread at a time.
 class SPINDLE_DECL unwinder {
 public:
-    // The modules outlive it.
-    explicit unwinder(std::vector<loaded_module> const& modules) noexcept : modules_(modules) {}
-
-    // Innermost first: the function that has switched away. Empty without a copy.
-    [[nodiscard]] std::vector<stack_frame> unwind(fiber_sight const& s) const;
+    // Innermost first: the function that has switched away. Empty without a copy. Frames of
+    // a library that is gone are the end of it.
+    [[nodiscard]] std::vector<stack_frame> unwind(fiber_sight const& s);
 
 private:
-    std::vector<loaded_module> const& modules_;
+    present_modules modules_;
 };
 
 } // namespace spindle::detail
