@@ -84,6 +84,49 @@ void chan_core::last_handle_gone() noexcept
     drop_reference();
 }
 
+// --- several to wake -------------------------------------------------------------------
+
+chan_crowd::chan_crowd(chan_core& c) noexcept : core_(c)
+{
+    resume = [](queued_waiter& w) noexcept {
+        static_cast<chan_crowd&>(static_cast<chan_waiter&>(w)).wake_them();
+    };
+}
+
+void chan_crowd::add(chan_waiter& w, chan_waiter*& wake) noexcept
+{
+    if (!wake) {
+        wake = &w;
+        return;
+    }
+    if (wake != this) {
+        core_.add_reference(); // until wake_them()
+        push(*std::exchange(wake, static_cast<chan_waiter*>(this)));
+    }
+    push(w);
+}
+
+void chan_crowd::push(chan_waiter& w) noexcept
+{
+    w.next_woken = nullptr;
+    last_ = &(*last_ = &w)->next_woken;
+}
+
+void chan_crowd::wake_them() noexcept
+{
+    chan_waiter* w;
+    {
+        std::lock_guard guard(core_.lock);
+        w = std::exchange(first_, nullptr);
+        last_ = &first_;
+    }
+    while (w) {
+        auto* const next = std::exchange(w->next_woken, nullptr);
+        std::exchange(w, next)->wake();
+    }
+    core_.drop_reference();
+}
+
 // --- a nil channel -----------------------------------------------------------------------
 
 namespace {

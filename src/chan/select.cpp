@@ -299,35 +299,50 @@ struct select_shown_to_dumps {
 
 namespace {
 
+// The stop of the fiber that selects. `told`: whose token it has a case for, which runs
+// where the stop comes from there; the innermost one, since a stop of one outside of that
+// requests it too.
 struct select_stop final : stop_hook {
-    explicit select_stop(select_wait& s)
+    select_stop(select_wait& s, token_owner const& t)
         : stop_hook{[](stop_hook& h) noexcept {
-              static_cast<select_stop&>(h).select.claim_and_wake(claim_word::aborted);
+              auto& self = static_cast<select_stop&>(h);
+              if (!self.told.stopped())
+                  self.select.claim_and_wake(claim_word::aborted);
           }},
-          select(s)
+          select(s), told(t)
     {
     }
 
     select_wait& select;
+    token_owner const& told;
 };
+
+SPINDLE_NOINLINE token_owner
+find_told(std::span<select_case_base* const> cases, fiber_record& self) noexcept
+{
+    auto const of_token = [](auto* c) { return c->token() != nullptr; };
+    if (std::none_of(cases.begin(), cases.end(), of_token))
+        return {};
+    return find_token_owner(self, [&](token_owner const& o) {
+        return std::any_of(
+            cases.begin(), cases.end(), [&](auto* c) { return of_token(c) && o.has(*c->token()); });
+    });
+}
 
 bool commit_select(void* wait) noexcept
 {
     return static_cast<select_wait*>(wait)->release_and_park();
 }
 
-select_case_base* wait_in_fiber(select_wait& wait, fiber_record& self, bool stop_is_a_case)
+select_case_base* wait_in_fiber(select_wait& wait, fiber_record& self, token_owner const& told)
 {
     wait.set_owner(&self, nullptr);
     wait.renew();
-    select_stop hook(wait);
+    select_stop hook(wait, told);
     // A stop from here on claims, or is seen.
-    if (!stop_is_a_case && !hook_wait(self, hook))
+    if (!hook_wait(self, hook) && stop_seen_beside(self, told))
         throw_stopped(self);
-    scope_exit const unhook([&] {
-        if (!stop_is_a_case)
-            unhook_wait(self, hook);
-    });
+    scope_exit const unhook([&] { unhook_wait(self, hook); });
     if (auto* const done = wait.enroll())
         return done;
     park(self, &commit_select, &wait, wait_reason::select);
@@ -356,24 +371,22 @@ std::size_t run_select(
 {
     select_wait wait(cases, order, locks);
     fiber_record* self = nullptr;
-    bool stop_is_a_case = false;
+    token_owner told;
     if (wait.otherwise()) {
         explored_point();
     } else {
         self = waiting_fiber();
         if (self) {
-            stop_is_a_case =
-                wait.has_events() && std::any_of(cases.begin(), cases.end(), [&](auto* c) {
-                    return c->what == select_case_base::kind::event && c->is_own_stop(*self);
-                });
-            if (!stop_is_a_case && stop_seen(*self))
+            if (wait.has_events())
+                told = find_told(cases, *self);
+            if (stop_seen_beside(*self, told))
                 throw_stopped(*self);
         }
     }
     for (;;) {
         auto* chosen = wait.try_now();
         if (!chosen)
-            chosen = self ? wait_in_fiber(wait, *self, stop_is_a_case) : wait_on_thread(wait);
+            chosen = self ? wait_in_fiber(wait, *self, told) : wait_on_thread(wait);
         if (chosen) {
             chosen->run();
             return chosen->index;
@@ -450,11 +463,6 @@ void select_stop_case::arm(select_wait& w)
 {
     if (token_.stop_possible())
         callback_.emplace(token_, claim{&w, index});
-}
-
-bool select_stop_case::is_own_stop(fiber_record& self) const
-{
-    return is_stop_token_of(self, token_);
 }
 
 } // namespace spindle::detail

@@ -143,6 +143,8 @@ void scope_state::close(fiber_record* self) noexcept
     open_ = false;
     if (!members_.empty() && !cancelled())
         hand_over(c);
+    if (!cancelled())
+        spared_.store(true, std::memory_order_seq_cst);
 }
 
 // With the lock taken.
@@ -173,7 +175,7 @@ std::stop_token scope_state::token()
     std::lock_guard guard(mutex_);
     if (!source_) {
         source_.emplace();
-        if (cancelled())
+        if (reason_for_users() != scope_reason::none)
             source_->request_stop(); // nobody has a callback there yet
     }
     return source_->get_token();
@@ -291,7 +293,7 @@ void cancellation::run() noexcept
         auto source = std::stop_source(std::nostopstate);
         {
             std::lock_guard guard(s->mutex_);
-            if (s->source_)
+            if (s->source_ && !s->spared_.load(std::memory_order_relaxed))
                 source = *s->source_;
         }
         source.request_stop();

@@ -136,12 +136,24 @@ std::stop_token stop_token_of(fiber_record& self)
     return s->get_token();
 }
 
-bool is_stop_token_of(fiber_record& self, std::stop_token const& token) noexcept
+bool token_owner::has(std::stop_token const& token) const noexcept
 {
-    if (self.scope != self.base)
-        return self.scope->has_token(token);
-    auto const* const s = self.source.load(std::memory_order_relaxed);
+    if (scope)
+        return scope->has_token(token);
+    auto const* const s = fiber->source.load(std::memory_order_relaxed);
     return s && s->get_token() == token;
+}
+
+bool token_owner::stopped() const noexcept
+{
+    if (!fiber)
+        return false;
+    auto const asked = stop_requested(*fiber);
+    if (asked && fiber->shielded == 0) // with it, all scopes that it has opened
+        return true;
+    if (scope)
+        return scope->cancelled();
+    return asked || (fiber->base && fiber->base->cancelled());
 }
 
 void throw_stopped(fiber_record& self)

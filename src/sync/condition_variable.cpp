@@ -88,21 +88,44 @@ condition_wait::~condition_wait()
         waiter_.leave_queue(); // unlocking the mutex threw
 }
 
+void condition_wait::token_stopped() noexcept
+{
+    {
+        std::lock_guard guard(inside_.core.lock_);
+        if (!waiter_.parked || !waiter_.may_leave())
+            return;
+        waiter_.leave_queue();
+        waiter_.result = wait_result::done;
+    }
+    waiter_.wake();
+}
+
 wait_result condition_wait::wait(std::stop_token const& token) noexcept
 {
+    auto* const self = waiter_.fiber;
+    auto told = token_owner();
+    if (self && token.stop_possible())
+        told = find_token_owner(*self, [&](token_owner const& o) { return o.has(token); });
+    std::stop_callback const stops(token, [this]() noexcept { token_stopped(); });
     auto& lock = inside_.core.lock_;
+    auto may_end = cancellable::yes;
     lock.lock();
-    if (waiter_.result == wait_result::waiting) {
-        if (!token.stop_requested()) { // T
-            auto* const self = waiter_.fiber;
-            auto const own = self && is_stop_token_of(*self, token);
-            auto const result = waiter_.wait(
-                wait_reason::condition_variable, own ? cancellable::no : cancellable::yes);
-            if (result == wait_result::aborted)
-                yield(*self); // a loop that goes on trying must not keep the thread
+    while (waiter_.result == wait_result::waiting) {
+        if (token.stop_requested()) { // T
+            waiter_.leave_queue();
+            break;
+        }
+        auto const result = waiter_.wait(wait_reason::condition_variable, may_end);
+        if (result != wait_result::aborted)
+            return result;
+        if (stop_seen_beside(*self, told)) {
+            yield(*self); // a loop that goes on trying must not keep the thread
             return result;
         }
-        waiter_.leave_queue();
+        may_end = cancellable::no; // the token is about to be requested
+        lock.lock();
+        waiter_.result = wait_result::waiting;
+        inside_.core.queue_.push_back(waiter_);
     }
     lock.unlock();
     return wait_result::done;

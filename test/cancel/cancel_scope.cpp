@@ -514,6 +514,28 @@ BOOST_AUTO_TEST_CASE(a_grandchild_that_is_spawned_after_the_scope_has_gone_belon
     });
 }
 
+// The child's chain goes through the scope that has gone; what the user sees of that stays.
+BOOST_AUTO_TEST_CASE(one_that_has_gone_uncancelled_stays_so)
+{
+    over_processors([] {
+        cancel_scope const outer;
+        spindle::cancel_handle gone;
+        std::stop_token before;
+        spindle::fiber<> child;
+        {
+            cancel_scope const inner;
+            gone = inner.handle();
+            before = inner.stop_token();
+            child = spindle::spawn([] { (void)sleep_for_ever(); });
+        }
+        outer.cancel();
+        spindle::shielded([&] { child.join(); });
+        BOOST_TEST(gone.reason() == cancel_reason::none);
+        BOOST_TEST(!before.stop_requested());
+        BOOST_TEST(!gone.stop_token().stop_requested());
+    });
+}
+
 BOOST_AUTO_TEST_CASE(without_an_outer_one_the_children_go_on_alone)
 {
     over_processors([] {

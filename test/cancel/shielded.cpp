@@ -89,6 +89,35 @@ BOOST_AUTO_TEST_CASE(one_that_came_before_is_not_seen_in_it)
     });
 }
 
+namespace {
+
+template <class Function>
+void in_shields(int n, Function& fn)
+{
+    if (n == 0)
+        fn();
+    else
+        spindle::shielded([&] { in_shields(n - 1, fn); });
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(as_many_as_you_like_nest)
+{
+    over_processors([] {
+        spindle::channel<int> ready(1);
+        ready.send(1);
+        auto f = spindle::spawn([&] {
+            auto& self = *spindle::detail::current_fiber();
+            spindle::detail::request_stop(self, spindle::detail::life_of(self));
+            auto waits = [&] { expect(ready.receive().has_value()); };
+            in_shields(256, waits); // as many as a byte does not count
+            expect(error_of([&] { (void)ready.receive(); }) == aborted);
+        });
+        f.join();
+    });
+}
+
 BOOST_AUTO_TEST_CASE(a_scope_inside_works)
 {
     over_processors([] {

@@ -363,6 +363,37 @@ BOOST_AUTO_TEST_CASE(of_void_the_signatures_are_of_bool)
     BOOST_TEST(t.bad() == 0u);
 }
 
+// --- moves that throw -------------------------------------------------------------------
+
+BOOST_AUTO_TEST_CASE(one_that_is_refused_and_cancelled_makes_way_for_the_next)
+{
+    moody::behave();
+    {
+        asio::io_context ioc;
+        channel<moody> ch(1);
+        ch.send(moody(0));
+        asio::cancellation_signal signal;
+        outcome first, second;
+        ch.async_send(
+            moody(1),
+            asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(ioc, first.of_send())));
+        ch.async_send(moody(2), asio::bind_executor(ioc, second.of_send()));
+        error_code ec;
+        moody::throw_at(2); // not the move of what is received, but that of what follows
+        BOOST_TEST(ch.try_receive(ec)->value == 0);
+        moody::behave();
+        ioc.poll();
+        BOOST_TEST(senders_of(ch) == 2u);
+        signal.emit(asio::cancellation_type::terminal);
+        ioc.run_for(20s);
+        BOOST_TEST(first.is(aborted));
+        BOOST_TEST(second.is(none));
+        BOOST_TEST(senders_of(ch) == 0u);
+        BOOST_TEST(ch.try_receive(ec)->value == 2);
+    }
+    BOOST_TEST(moody::live == 0);
+}
+
 // --- other tokens -----------------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(futures)

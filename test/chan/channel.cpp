@@ -1398,6 +1398,80 @@ BOOST_FIXTURE_TEST_CASE(nobody_overtakes_a_value_that_refused_to_move_up, no_moo
     });
 }
 
+// Where the first in line leaves, those behind it get the room at once: nobody receives,
+// and nobody sends, until they have returned.
+BOOST_FIXTURE_TEST_CASE(who_is_refused_and_leaves_makes_way_for_the_next, no_moody_left)
+{
+    over_processors([] {
+        for (int how = 0; how != 3; ++how) {
+            channel<moody> ch(2);
+            ch.send(moody(0));
+            ch.send(moody(1));
+            auto first = spindle::spawn([&] {
+                moody v(2);
+                error_code ec;
+                if (how == 0)
+                    ch.send(std::move(v), ec);
+                else
+                    ch.send_for(std::move(v), how == 1 ? 500ms : 1h, ec);
+                return ec;
+            });
+            BOOST_REQUIRE(until([&] { return senders_of(ch) == 1; }));
+            auto second = spindle::spawn([&] { ch.send(moody(3)); });
+            BOOST_REQUIRE(until([&] { return senders_of(ch) == 2; }));
+            error_code ec;
+            moody::throw_at(2);
+            BOOST_TEST(ch.try_receive(ec)->value == 0);
+            moody::behave();
+            if (how != 1)
+                first.request_stop();
+            second.join();
+            BOOST_TEST((first.join() == (how == 1 ? error_code(timed_out) : error_code(aborted))));
+            BOOST_TEST(nobody_waits(ch));
+            BOOST_TEST(ch.size() == 2u);
+            BOOST_TEST(ch.receive()->value == 1);
+            BOOST_TEST(ch.receive()->value == 3);
+        }
+    });
+}
+
+BOOST_FIXTURE_TEST_CASE(once_a_refused_value_is_received_all_move_up, no_moody_left)
+{
+    over_processors([] {
+        for (auto const drained : {false, true}) {
+            channel<moody> ch(3);
+            for (int i = 0; i != 3; ++i)
+                ch.send(moody(i));
+            std::vector<spindle::fiber<>> senders;
+            for (int i = 3; i != 6; ++i) {
+                senders.push_back(spindle::spawn([&, i] { ch.send(moody(i)); }));
+                BOOST_REQUIRE(
+                    until([&] { return senders_of(ch) == static_cast<std::size_t>(i) - 2; }));
+            }
+            error_code ec;
+            int next = 0;
+            // The first sender's move throws each time.
+            for (int n = drained ? 3 : 1; n != 0; --n) {
+                moody::throw_at(2);
+                BOOST_TEST(ch.try_receive(ec)->value == next++);
+            }
+            moody::behave();
+            BOOST_TEST(senders_of(ch) == 3u);
+            BOOST_TEST(ch.try_receive(ec)->value == next++);
+            if (drained) // it has gone from hand to hand
+                for (auto& s : senders)
+                    s.join();
+            else
+                BOOST_REQUIRE(until([&] { return senders_of(ch) == 1; }));
+            while (next != 6)
+                BOOST_TEST(ch.receive()->value == next++);
+            if (!drained)
+                for (auto& s : senders)
+                    s.join();
+        }
+    });
+}
+
 BOOST_FIXTURE_TEST_CASE(a_close_gives_back_what_refused_to_move, no_moody_left)
 {
     over_processors([] {

@@ -7,6 +7,8 @@
 //
 
 #define BOOST_TEST_MODULE chan.select
+#include <spindle/cancel/cancel_scope.hpp>
+#include <spindle/cancel/within.hpp>
 #include <spindle/chan/channel.hpp>
 #include <spindle/chan/select.hpp>
 #include <spindle/go.hpp>
@@ -660,6 +662,77 @@ BOOST_AUTO_TEST_CASE(on_stop_with_the_fibers_own_token_runs_instead_of_throwing)
     });
 }
 
+BOOST_AUTO_TEST_CASE(on_stop_in_a_scope_hears_of_what_is_outside_and_not_of_what_is_inside)
+{
+    over_processors([] {
+        channel<int> never;
+        // The fiber's token, in a scope.
+        auto f = spindle::spawn([&](std::stop_token token) {
+            std::size_t ran = 99;
+            spindle::within(1h, [&] {
+                ran = select(on_receive(never), on_stop(token));
+                // Requested before, too.
+                ran += select(on_receive(never), on_stop(token), on_timeout(1h));
+            });
+            return ran;
+        });
+        BOOST_TEST(until([&] { return receivers_of(never) == 1; }));
+        f.request_stop();
+        BOOST_TEST(f.join() == 2u);
+        // That of an outer scope, in an inner one.
+        for (int by = 0; by != 3; ++by) {
+            std::optional<spindle::cancel_handle> outer;
+            auto g = spindle::spawn([&] {
+                spindle::cancel_scope const first;
+                spindle::cancel_scope const second;
+                auto const token = this_fiber::get_stop_token();
+                outer = by == 0 ? second.handle() : first.handle();
+                spindle::cancel_scope const third;
+                return select(on_receive(never), on_stop(token));
+            });
+            BOOST_TEST(until([&] { return receivers_of(never) == 1; }));
+            if (by == 2)
+                g.request_stop();
+            else
+                outer->cancel();
+            BOOST_TEST(g.join() == 1u);
+        }
+        // A deadline inside says nothing to the fiber's token: it ends the select.
+        auto h = spindle::spawn([&](std::stop_token token) {
+            return error_of(
+                [&] { spindle::within(2ms, [&] { select(on_receive(never), on_stop(token)); }); });
+        });
+        BOOST_TEST((h.join() == spindle::error_code(asio::error::timed_out)));
+        BOOST_TEST(nobody_waits(never));
+    });
+}
+
+// The stop comes by the scopes one after another, and requests the token last.
+BOOST_AUTO_TEST_CASE(on_stop_in_a_scope_runs_whenever_the_stop_comes)
+{
+    over_processors([] {
+        channel<int> never;
+        for (std::size_t round = 0; round != scaled(500); ++round) {
+            std::atomic<bool> in{false};
+            auto f = spindle::spawn([&](std::stop_token token) {
+                for (;;) {
+                    spindle::cancel_scope const outer;
+                    spindle::cancel_scope const inner;
+                    in = true;
+                    if (select(on_stop(token), on_timeout(0s)) == 0 ||
+                        select(on_receive(never), on_stop(token), on_timeout(10us)) == 1)
+                        return true;
+                }
+            });
+            BOOST_REQUIRE(until([&] { return in.load(); }));
+            for (std::size_t i = 0; i != round % 5; ++i)
+                this_fiber::yield();
+            f.request_stop();
+            BOOST_REQUIRE(f.join());
+        }
+    });
+}
+
 BOOST_AUTO_TEST_CASE(on_stop_with_a_foreign_token)
 {
     over_processors([] {
@@ -1073,6 +1146,65 @@ BOOST_AUTO_TEST_CASE(a_move_that_throws_in_the_selecting_fiber_leaves_the_value_
         BOOST_TEST(nobody_waits(never));
     });
     BOOST_TEST(moody::live == 0);
+}
+
+namespace {
+
+// Its copies throw, if told to; its moves do not.
+struct unique_now {
+    explicit unique_now(int v) noexcept : value(v) {}
+    unique_now(unique_now&&) noexcept = default;
+    unique_now(unique_now const& other) : value(other.value)
+    {
+        if (refuses)
+            throw moody::refusal();
+    }
+
+    int value;
+    static inline std::atomic<bool> refuses{false};
+};
+
+} // namespace
+
+// Those that were first in line begin anew: the ring has room, and the one behind them
+// must not wait for a receiver that waits for it.
+BOOST_AUTO_TEST_CASE(where_copies_throw_the_one_behind_gets_the_room)
+{
+    over_processors([] {
+        for (int round = 0; round != 6; ++round) {
+            auto const selects = static_cast<std::size_t>(round / 2) + 1;
+            channel<unique_now> ring(1);
+            channel<int> quit;
+            ring.send(unique_now(0));
+            unique_now const v(1);
+            std::atomic<std::size_t> left{0};
+            wait_group first, behind;
+            for (std::size_t i = 0; i != selects; ++i) {
+                first.go([&] { left += select(on_send(ring, v), on_receive(quit)); });
+                BOOST_REQUIRE(until([&] { return senders_of(ring) == i + 1; }));
+            }
+            std::thread thread;
+            auto const send = [&] { ring.send(unique_now(2)); };
+            if (round % 2 == 0)
+                behind.go(send);
+            else
+                thread = std::thread(send);
+            BOOST_REQUIRE(until([&] { return senders_of(ring) == selects + 1; }));
+            unique_now::refuses = true;
+            BOOST_TEST(ring.receive()->value == 0);
+            BOOST_TEST(ring.size() == 1u); // at once: nobody can overtake it
+            behind.wait();
+            if (thread.joinable())
+                thread.join();
+            unique_now::refuses = false;
+            quit.close();
+            first.wait();
+            BOOST_TEST(left == selects);
+            BOOST_TEST(ring.receive()->value == 2);
+            BOOST_TEST(nobody_waits(ring));
+            BOOST_TEST(nobody_waits(quit));
+        }
+    });
 }
 
 BOOST_AUTO_TEST_CASE(a_move_that_throws_in_a_peers_hands_begins_the_select_anew)

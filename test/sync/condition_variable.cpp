@@ -9,6 +9,8 @@
 #define BOOST_TEST_MODULE sync.condition_variable
 #include <spindle/sync/condition_variable.hpp>
 
+#include <spindle/cancel/cancel_scope.hpp>
+#include <spindle/cancel/within.hpp>
 #include <spindle/fiber.hpp>
 #include <spindle/spawn.hpp>
 #include <spindle/sync/mutex.hpp>
@@ -452,6 +454,114 @@ BOOST_AUTO_TEST_CASE(a_stop_token_races_with_the_way_into_the_wait)
     });
 }
 
+BOOST_AUTO_TEST_CASE(a_stop_token_wakes_the_one_whose_it_is_and_nobody_else)
+{
+    over_processors([] {
+        mutex m;
+        condition_variable c;
+        std::stop_source source;
+        std::atomic<int> woken{0};
+        bool go = false; // under m
+        auto other = spindle::spawn([&] {
+            lock_type lock(m);
+            c.wait(lock);
+            ++woken;
+            return go;
+        });
+        BOOST_REQUIRE(waiting(1));
+        auto stopped = spindle::spawn([&] {
+            lock_type lock(m);
+            return c.wait(lock, source.get_token(), [] { return false; });
+        });
+        BOOST_REQUIRE(waiting(2));
+        source.request_stop();
+        BOOST_TEST(!stopped.join());
+        for (int i = 0; i != 10; ++i)
+            spindle::this_fiber::yield();
+        BOOST_TEST(woken == 0);
+        {
+            lock_type const lock(m);
+            go = true;
+        }
+        c.notify_all();
+        BOOST_TEST(other.join());
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_token_of_an_enclosing_scope_ends_it_without_an_exception)
+{
+    over_processors([] {
+        mutex m;
+        condition_variable c;
+        auto const never = [] { return false; };
+        for (int by = 0; by != 2; ++by) {
+            std::optional<spindle::cancel_handle> outer;
+            auto f = spindle::spawn([&](std::stop_token own) {
+                spindle::cancel_scope const scope;
+                outer = scope.handle();
+                auto const token = by == 0 ? own : scope.stop_token();
+                return spindle::within(1h, [&] {
+                    lock_type lock(m);
+                    return c.wait(lock, token, never) || c.wait(lock, token, never);
+                });
+            });
+            BOOST_REQUIRE(waiting(1));
+            if (by == 0)
+                f.request_stop();
+            else
+                outer->cancel();
+            BOOST_TEST(!f.join());
+        }
+        // A deadline inside is none of its business.
+        auto f = spindle::spawn([&](std::stop_token own) {
+            return error_of([&] {
+                spindle::within(2ms, [&] {
+                    lock_type lock(m);
+                    c.wait(lock, own, never);
+                });
+            });
+        });
+        BOOST_TEST((f.join() == spindle::error_code(boost::asio::error::timed_out)));
+    });
+}
+
+// Go's TestCondSignalStealing: the one that was signalled goes on, though others come and
+// wait again in between.
+BOOST_AUTO_TEST_CASE(a_notice_is_not_stolen_by_those_who_come_later)
+{
+    over_processors([] {
+        auto const rounds = static_cast<int>(spindle_test::scaled(1'000));
+        for (int i = 0; i != rounds; ++i) {
+            mutex m;
+            condition_variable c;
+            bool first_waits = false, done = false; // under m
+            auto first = spindle::spawn([&] {
+                lock_type lock(m);
+                first_waits = true;
+                c.wait(lock);
+                done = true;
+                lock.unlock();
+                c.notify_one(); // the one that came later
+            });
+            BOOST_REQUIRE(until([&] {
+                lock_type const lock(m);
+                return first_waits;
+            }));
+            auto later = spindle::spawn([&] {
+                lock_type lock(m);
+                while (!done)
+                    c.wait(lock);
+            });
+            {
+                lock_type const lock(m);
+            }
+            c.notify_one();
+            first.join();
+            later.join();
+        }
+    });
+}
+
 // --- its end, handlers, misuse -----------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(may_be_destroyed_as_soon_as_all_were_notified)
@@ -485,6 +595,32 @@ BOOST_AUTO_TEST_CASE(may_be_destroyed_as_soon_as_all_were_notified)
             for (auto& f : fibers)
                 f.join();
         }
+    });
+}
+
+// Those who wait for the mutex again are done with the variable: a stop of theirs, too.
+BOOST_AUTO_TEST_CASE(a_stop_token_may_be_requested_once_it_is_gone)
+{
+    over_processors([] {
+        mutex m;
+        auto c = std::make_unique<condition_variable>();
+        std::stop_source source;
+        bool go = false; // under m
+        auto f = spindle::spawn([&] {
+            lock_type lock(m);
+            return c->wait(lock, source.get_token(), [&] { return go; });
+        });
+        BOOST_REQUIRE(waiting(1));
+        {
+            lock_type const lock(m);
+            go = true;
+            c->notify_all();
+            c.reset();
+            BOOST_REQUIRE(until(
+                [] { return spindle_test::fibers_in(spindle::detail::wait_reason::mutex) == 1; }));
+            source.request_stop();
+        }
+        BOOST_TEST(f.join());
     });
 }
 

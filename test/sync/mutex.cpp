@@ -339,6 +339,15 @@ BOOST_AUTO_TEST_CASE(is_fair_where_fibers_yield_between_sections)
     });
 }
 
+// They never wait of themselves, so that the monitor has to take turns.
+BOOST_AUTO_TEST_CASE(is_fair_where_nobody_yields)
+{
+    check_fairness([](mutex& m, long& n) {
+        std::lock_guard const guard(m);
+        ++n;
+    });
+}
+
 BOOST_AUTO_TEST_CASE(a_plain_thread_is_not_starved_by_fibers)
 {
     over_processors([] {

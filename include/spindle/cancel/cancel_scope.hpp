@@ -65,7 +65,7 @@ public:
     /// As `cancel_scope::reason()`; keeps what it was when the scope went.
     [[nodiscard]] cancel_reason reason() const noexcept
     {
-        return state_ ? state_->reason() : cancel_reason::none;
+        return state_ ? state_->reason_for_users() : cancel_reason::none;
     }
 
     /// As `cancel_scope::stop_token()`; of no scope: one that nobody can request.

@@ -128,8 +128,9 @@ template <class Rep, class Period, class Function = detail::no_function>
 
 /// A case of `select`: runs once stop is requested.
 /**
- * With the fiber's own token (`this_fiber::get_stop_token()`) the case runs, and
- * `select` does not throw.
+ * With the fiber's own token, or that of a scope that the fiber has open, the case
+ * runs where a stop requests it, and `select` does not throw. For a cancellation of a
+ * scope inside of that, which does not, it throws.
  */
 template <class Function = detail::no_function>
     requires std::invocable<std::decay_t<Function>&>

@@ -50,7 +50,8 @@ namespace spindle {
  * @par Cancellation
  * The waits are cancellation points: they lock the mutex, then throw
  * `operation_aborted`. Those that take a `std::stop_token` return where that is
- * asked to stop; where it is the fiber's own they do not throw.
+ * asked to stop; where it is the fiber's own, or that of a scope that the fiber has
+ * open, they do not throw for a stop that requests it.
  *
  * @par Thread Safety
  * @e Distinct @e objects: Safe.@n
@@ -163,7 +164,6 @@ public:
     {
         if (token.stop_requested())
             return pred();
-        std::stop_callback const wakes(token, [this]() noexcept { core_.notify_all(); });
         while (!pred())
             if (!notified_by(lock, deadline, token) || token.stop_requested())
                 return pred();

@@ -113,6 +113,12 @@ public:
         this->slot = &value_;
     }
 
+    ~send_operation()
+    {
+        if (this->result == chan_result::aborted || this->result == chan_result::waiting)
+            this->state().sender_left();
+    }
+
     void start(bool nil)
     {
         auto& s = this->state();

@@ -231,7 +231,7 @@ public:
     bool ready() override { return token_.stop_requested(); }
     void arm(select_wait& w) override;
     void disarm() noexcept override { callback_.reset(); }
-    bool is_own_stop(fiber_record& self) const override;
+    std::stop_token const* token() const noexcept override { return &token_; }
 
 private:
     struct claim {

@@ -93,7 +93,7 @@ struct chan_waiter : queued_waiter {
     std::uint32_t index = 0;                           // of the case
     bool copies = false;                               // a sender: slot is a T const*
     void* slot = nullptr;                              // a sender's T, a receiver's optional<T>
-    chan_waiter* next_woken = nullptr;                 // of those that close() wakes
+    chan_waiter* next_woken = nullptr;                 // of those that are woken together
 };
 
 // Shape
@@ -114,8 +114,10 @@ struct chan_waiter : queued_waiter {
 //   I1  But for cases of one select that both sends and receives: somebody waits
 //       to receive only where the ring is empty and nobody can send, to send only
 //       where the ring is full; or where moving that value into the ring has
-//       thrown: it waits for the next receiver, and nobody overtakes it.
-//   I2  First come, first served, on each side.
+//       thrown: it waits for the next receiver, and nobody overtakes it. Once it
+//       has gone, or a select has begun anew, those behind it get the room.
+//   I2  First come, first served, on each side; but a select that begins anew,
+//       because a move threw, comes anew.
 //   I3  Nobody waits in a closed channel.
 //   I4  Whoever takes a waiter out of the queue, under the lock, is the one who
 //       wakes it, after the lock.
@@ -250,6 +252,24 @@ public:
 
 private:
     chan_core* core_;
+};
+
+// Stands for several whom one section has to wake, which knows one; lies in the channel,
+// and keeps that until they are woken.
+class SPINDLE_DECL chan_crowd final : chan_waiter {
+public:
+    explicit chan_crowd(chan_core& c) noexcept;
+
+    // The holder of the lock. Has `w` woken beside `wake`.
+    void add(chan_waiter& w, chan_waiter*& wake) noexcept;
+
+private:
+    void wake_them() noexcept;
+    void push(chan_waiter& w) noexcept;
+
+    chan_core& core_;
+    chan_waiter* first_ = nullptr; // under the lock
+    chan_waiter** last_ = &first_; // under the lock
 };
 
 // Waits until the fiber is asked to stop, or until the deadline.

@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <stop_token>
 
 namespace spindle::detail {
 
@@ -63,8 +64,8 @@ public:
     // armed, or arm() threw.
     virtual void disarm() noexcept {}
 
-    // The stop of the fiber that selects: it runs this case.
-    virtual bool is_own_stop(fiber_record&) const { return false; }
+    // The token that it waits for; null: it waits for something else.
+    virtual std::stop_token const* token() const noexcept { return nullptr; }
 
     // --- all -----------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ class channel_state : public chan_core {
 public:
     // Throws bad_alloc, bad_array_new_length.
     explicit channel_state(std::size_t capacity)
-        : chan_core(capacity), ring_(stored ? allocate(capacity) : nullptr)
+        : chan_core(capacity), ring_(stored ? allocate(capacity) : nullptr), crowd_(*this)
     {
     }
 
@@ -49,7 +49,7 @@ public:
         }
         if (count_ == capacity_)
             return chan_result::waiting;
-        if (refused_) {
+        if (beside_room()) [[unlikely]] {
             if (!senders_.empty())
                 return chan_result::waiting;
             refused_ = false;
@@ -64,7 +64,9 @@ public:
         if (count_ != 0) {
             pop(out);
             bool owed = false;
-            if (auto* const s = take(senders_, owed))
+            if (beside_room()) [[unlikely]]
+                refill(wake);
+            else if (auto* const s = take(senders_, owed))
                 refill_from(*s, owed, wake);
             return chan_result::done;
         }
@@ -73,6 +75,8 @@ public:
             take_from(*s, owed, wake, [&out](auto&& v) {
                 out.emplace(std::forward<decltype(v)>(v));
             });
+            if (beside_room()) [[unlikely]]
+                refill(wake);
             return chan_result::done;
         }
         return closed_ ? chan_result::closed : chan_result::waiting;
@@ -135,7 +139,7 @@ public:
             return result;
         section.hand_over();
         senders_.push_back(waiter);
-        return waiter.wait(wait_reason::send);
+        return end_send(waiter.wait(wait_reason::send));
     }
 
     chan_result receive_until(std::optional<T>& out, fiber_record* self, time_point deadline)
@@ -155,6 +159,17 @@ public:
         return waiter.wait(wait_reason::receive);
     }
 
+    // Of a sender that has left without having sent: where its move was refused, it
+    // leaves room to those behind it.
+    void sender_left() noexcept
+    {
+        if constexpr (!nothing_throws) {
+            chan_section section(*this);
+            if (refused_ && !closed_)
+                refill(section.wake);
+        }
+    }
+
 protected:
     ~channel_state() override
     {
@@ -172,6 +187,18 @@ private:
         std::is_empty_v<T> && std::is_trivially_copyable_v<T>
         && std::is_default_constructible_v<T>);
     static constexpr bool moves = std::is_nothrow_move_constructible_v<T>;
+    static constexpr bool nothing_throws =
+        std::is_trivially_copyable_v<T> || (moves && !std::is_copy_constructible_v<T>);
+
+    bool beside_room() const noexcept { return !nothing_throws && refused_; }
+
+    chan_result end_send(chan_result r) noexcept
+    {
+        if constexpr (!nothing_throws)
+            if (r == chan_result::aborted || r == chan_result::timed_out) [[unlikely]]
+                sender_left();
+        return r;
+    }
 
     SPINDLE_FLATTEN BOOST_NOINLINE chan_result send_locked(T& v, fiber_record* self)
     {
@@ -180,7 +207,7 @@ private:
         if (result != chan_result::waiting)
             return result;
         section.hand_over();
-        return wait(senders_, &v, self, wait_reason::send);
+        return end_send(wait(senders_, &v, self, wait_reason::send));
     }
 
     SPINDLE_FLATTEN BOOST_NOINLINE chan_result receive_locked(std::optional<T>& out, fiber_record* self)
@@ -266,8 +293,6 @@ private:
             }
             take(std::move(*static_cast<T*>(s.slot)));
         };
-        constexpr auto nothing_throws = std::is_trivially_copyable_v<T>
-            || (moves && !std::is_copy_constructible_v<T>);
         if constexpr (nothing_throws) {
             transfer();
         } else {
@@ -285,19 +310,59 @@ private:
     // what the sender's move throws is for the one who moves it next.
     void refill_from(chan_waiter& s, bool owed, chan_waiter*& wake) noexcept
     {
-        try {
+        auto const move_up = [&] {
             take_from(s, owed, wake, [this](auto&& v) {
                 this->push(std::forward<decltype(v)>(v));
             });
-        } catch (...) {
-            refused_ = !s.claim;
+        };
+        if constexpr (nothing_throws) {
+            move_up();
+        } else {
+            try {
+                move_up();
+            } catch (...) {
+                refused_ = !s.claim;
+                if (!refused_) // it has left the queue
+                    refill(wake);
+            }
+        }
+    }
+
+    // The same where there may be room for several, as there never is but after a
+    // refusal.
+    SPINDLE_NOINLINE void refill(chan_waiter*& wake) noexcept
+    {
+        if constexpr (!nothing_throws) {
+            refused_ = false;
+            while (count_ != capacity_ && !refused_) {
+                bool owed = false;
+                auto* const s = take(senders_, owed);
+                if (!s)
+                    return;
+                chan_waiter* woken = nullptr;
+                try {
+                    take_from(*s, owed, woken, [this](auto&& v) {
+                        this->push(std::forward<decltype(v)>(v));
+                    });
+                } catch (...) {
+                    refused_ = !s->claim;
+                }
+                if (woken)
+                    crowd_.add(*woken, wake);
+            }
         }
     }
 
     T* const ring_;
     std::size_t head_ = 0; // of the oldest value
     std::size_t tail_ = 0; // where the next one goes
-    bool refused_ = false; // the first sender's move threw: it waits beside room
+    // The first sender's move threw, and it waits beside room; or it has just left, and
+    // is about to call sender_left().
+    bool refused_ = false;
+    struct nobody {
+        explicit nobody(chan_core&) noexcept {}
+    };
+    [[no_unique_address]] std::conditional_t<nothing_throws, nobody, chan_crowd> crowd_;
 };
 
 } // namespace spindle::detail

@@ -126,13 +126,13 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
     bool pinned = false;             // `bound` is its machine, and no executor
     submitted function = submitted::no;
     std::uint8_t budget = 0;         // operations that completed at once, in a row
-    std::uint8_t shielded = 0;       // stops are seen later
 
     // Stop. One word says whose life it is: a stop aimed at one life never
     // hits the next.
     atomic<std::uint64_t> life{2};   // four times its number, plus 1: asked to stop, 2: over
     atomic<stop_hook*> hook{nullptr};
     atomic<bool> stopper{false};
+    std::uint32_t shielded = 0;      // so many shields around it: stops are seen later
     scope_state* scope = nullptr;    // the innermost one
     scope_state* base = nullptr;     // the one that it was spawned in; counted
     scope_member membership{&reach_fiber}; // in that one

@@ -75,6 +75,7 @@ private:
 //   which knows the scopes inside of it; and from a scope to its members.
 //
 //   reason    none, or why it is cancelled: for good
+//   spared    it has closed uncancelled: its handles and its token stay as they are
 //   shield    what is cancelled outside is not cancelled in here
 //
 // Who may touch what
@@ -158,6 +159,14 @@ public:
     scope_reason reason() const noexcept { return reason_.load(std::memory_order_seq_cst); }
     bool cancelled() const noexcept { return reason() != scope_reason::none; }
 
+    // Any thread. What handles say: once it has closed uncancelled, none for ever. A
+    // cancellation outside of it still marks it, for the sake of those whose base it is.
+    scope_reason reason_for_users() const noexcept
+    {
+        auto const why = reason(); // first: it was open then
+        return spared_.load(std::memory_order_seq_cst) ? scope_reason::none : why;
+    }
+
     // The member. True: its scope is cancelled already.
     SPINDLE_DECL bool join(scope_member& m) noexcept;
 
@@ -191,6 +200,7 @@ private:
     scope_state* const outer_; // counted
     bool const shield_;
     atomic<scope_reason> reason_{scope_reason::none};
+    atomic<bool> spared_{false}; // it has closed uncancelled; set under mutex_
 
     mutex mutex_;
     fiber_record* owner_ = nullptr;

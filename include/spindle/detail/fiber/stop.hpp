@@ -173,13 +173,47 @@ SPINDLE_DECL void end_life(fiber_record& self) noexcept;
 // std::stop_token; made on first use.
 [[nodiscard]] SPINDLE_DECL std::stop_token stop_token_of(fiber_record& self);
 
-// The fiber only. Whether stop_token_of() gives that one.
-[[nodiscard]] SPINDLE_DECL bool is_stop_token_of(
-    fiber_record& self, std::stop_token const& token) noexcept;
+// Who has a std::stop_token that tells a fiber of its stop: a scope that is open in it, or
+// the fiber itself.
+struct token_owner {
+    fiber_record* fiber = nullptr; // null: nobody
+    scope_state* scope = nullptr;  // null: the fiber itself
+
+    // The fiber only, with nothing held.
+    [[nodiscard]] SPINDLE_DECL bool has(std::stop_token const& token) const noexcept;
+
+    // The fiber; a stopper that is in it. Whether that token is requested, or is about
+    // to be.
+    [[nodiscard]] SPINDLE_DECL bool stopped() const noexcept;
+};
 
 // The fiber only. Throws operation_aborted, after a yield: a loop that goes on
 // trying must not keep the thread.
 [[noreturn]] SPINDLE_DECL void throw_stopped(fiber_record& self);
+
+// The fiber only, with nothing held. The innermost one of which `which` is true, or nobody.
+template <class Which>
+[[nodiscard]] token_owner find_token_owner(fiber_record& self, Which which) noexcept
+{
+    for (auto* s = self.scope; s != self.base; s = s->outer())
+        if (token_owner const o{&self, s}; which(o))
+            return o;
+    token_owner const own{&self, nullptr};
+    return which(own) ? own : token_owner();
+}
+
+// The fiber only, with nothing held. Whether it was asked to stop, and `told` does not
+// hear of that.
+[[nodiscard]] inline bool stop_seen_beside(fiber_record& self, token_owner const& told) noexcept
+{
+    if (!stop_seen(self)) [[likely]]
+        return false;
+    if (!told.fiber)
+        return true;
+    // A cancellation comes by from the innermost scope outwards: once it is through.
+    stopper_lock const guard(self);
+    return !told.stopped();
+}
 
 // At the beginning of what may wait and is a cancellation point, whether it has to
 // or not: waiting_fiber(). Throws operation_aborted if it was asked to stop.

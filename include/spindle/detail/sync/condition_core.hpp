@@ -35,9 +35,10 @@ namespace spindle::detail {
 //   D  Who was notified may still be on its way out when the variable goes: the
 //      destructor waits until it has left, which it does before it locks the
 //      mutex, since the destructor may be called below that.
-//   T  A stop_callback notifies all, after the token says stop_requested(). A
-//      waiter looks at the token below lock_, in the queue: it sees the stop, or
-//      the callback finds it.
+//   T  A stop_callback takes its own waiter out, after the token says
+//      stop_requested(). The waiter looks at the token below lock_, in the queue:
+//      it sees the stop, or the callback finds it parked. The callback goes, and is
+//      waited for, before the waiter leaves the variable: D holds for it, too.
 //
 // Not done, and why
 //
@@ -83,6 +84,8 @@ private:
 
         condition_core& core;
     };
+
+    void token_stopped() noexcept;
 
     presence inside_;
     blocked_waiter<> waiter_;

@@ -1,0 +1,18 @@
+// expect: constraints not satisfied|no matching function
+//
+// fail/select_on_send_of_receive_channel.cpp
+// ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+// Go's perm.go: the receiving side cannot send, in a select neither.
+//
+// Distributed under the Boost Software License, Version 1.0.
+// (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
+//
+
+#include <spindle/chan/channel.hpp>
+#include <spindle/chan/select.hpp>
+
+int main()
+{
+    spindle::receive_channel<int> const in = spindle::channel<int>(1);
+    spindle::select(spindle::on_send(in, 1));
+}
