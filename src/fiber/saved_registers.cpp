@@ -58,8 +58,8 @@ spindle_probe_return:
     .popsection
 )");
 
-extern "C" [[gnu::visibility("hidden")]] void spindle_probe_registers(
-    void* to, std::uintptr_t mark);
+extern "C" [[gnu::visibility("hidden")]] void
+spindle_probe_registers(void* to, std::uintptr_t mark);
 extern "C" [[gnu::visibility("hidden")]] char const spindle_probe_return[];
 
 #endif
