@@ -20,12 +20,15 @@
 #include <new>
 
 // spindle_probe_registers(to, mark): mark, mark + 1, ... into the registers that a
-// function keeps, then jump_fcontext(to, nullptr).
+// function keeps, then jump_fcontext(to, nullptr). Hidden, and not local: link-time
+// optimisation may put this text and its callers into different objects.
 asm(R"(
     .pushsection .text
-    .local  spindle_probe_registers
+    .globl  spindle_probe_registers
+    .hidden spindle_probe_registers
     .type   spindle_probe_registers, @function
-    .local  spindle_probe_return
+    .globl  spindle_probe_return
+    .hidden spindle_probe_return
 spindle_probe_registers:
     pushq   %rbx
     pushq   %rbp
@@ -55,8 +58,9 @@ spindle_probe_return:
     .popsection
 )");
 
-extern "C" void spindle_probe_registers(void* to, std::uintptr_t mark);
-extern "C" char const spindle_probe_return[];
+extern "C" [[gnu::visibility("hidden")]] void
+spindle_probe_registers(void* to, std::uintptr_t mark);
+extern "C" [[gnu::visibility("hidden")]] char const spindle_probe_return[];
 
 #endif
 

@@ -75,6 +75,7 @@ private:
     std::deque<std::function<void()>> events_;
 };
 
+// tag::turn[]
 // What a turn of the loop does for Asio: as much as is ready, for as long as it may take.
 void turn_of_asio(asio::io_context& ioc, steady_clock::duration most)
 {
@@ -83,6 +84,7 @@ void turn_of_asio(asio::io_context& ioc, steady_clock::duration most)
     while (steady_clock::now() < end && ioc.poll_one() != 0)
         ;
 }
+// end::turn[]
 
 } // namespace
 
@@ -142,10 +144,12 @@ BOOST_AUTO_TEST_CASE(fibers_live_on_the_turns_that_a_foreign_loop_gives_them)
         };
         tick();
         auto const end = steady_clock::now() + 20s;
+        // tag::turns[]
         while (fibers != 0 && steady_clock::now() < end) {
-            loop.run_one(steady_clock::now() + 1ms);
+            loop.run_one(steady_clock::now() + 1ms); // its events may spawn fibers, and use try_send
             turn_of_asio(ioc, 1ms);
         }
+        // end::turns[]
     }
     BOOST_TEST(echoed);
     BOOST_TEST(called);
@@ -186,6 +190,7 @@ BOOST_AUTO_TEST_CASE(a_fiber_that_is_always_ready_does_not_stop_the_loop)
 
 namespace {
 
+// tag::executor[]
 // All that Asio wants of an executor. I/O objects live on the io_context.
 class loop_executor {
 public:
@@ -216,6 +221,7 @@ private:
     event_loop* loop_;
     asio::io_context* ioc_;
 };
+// end::executor[]
 
 static_assert(asio::execution::is_executor_v<loop_executor>);
 
@@ -245,18 +251,20 @@ BOOST_AUTO_TEST_CASE(fibers_of_the_loop_touch_what_is_the_loops_and_wait_for_wha
             for (int i = 0; i != 4; ++i)
                 pairs.push_back(connected_locally(ioc.get_executor()));
             for (auto& [a, b] : pairs) {
+                // tag::spawn[]
                 spindle::spawn(
                     ui,
                     [&, &s = a] {
                         char text[4];
                         for (int i = 0; i != 50; ++i) {
-                            touch();
+                            touch(); // what is the loop's, on its thread
                             asio::async_read(s, asio::buffer(text), use_fiber);
                             touch();
                         }
                         --left;
                     },
                     asio::detached);
+                // end::spawn[]
                 spindle::spawn( // on the workers
                     ioc,
                     [&, &s = b] {
