@@ -10,11 +10,15 @@
 
 #include <spindle/detail/asio/asio_core.hpp>
 #include <spindle/detail/base/cpu_relax.hpp>
+#include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/base/spin_lock.hpp>
 #include <spindle/detail/fiber/park.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/post.hpp>
 
+#include <exception>
 #include <memory>
 #include <mutex>
 
@@ -187,7 +191,7 @@ void fiber_io::emit() noexcept
     }
 }
 
-void fiber_io::enqueue(pending_function& p) noexcept
+void fiber_io::enqueue(pending_function& p)
 {
     auto w = word_.load(std::memory_order_relaxed);
     for (;;) {
@@ -196,8 +200,8 @@ void fiber_io::enqueue(pending_function& p) noexcept
                 w = word_.load(std::memory_order_relaxed);
                 continue;
             }
+            scope_exit const release([this] { unlock(&resume_from_handler); }); // if it throws, too
             p.run(&p);
-            unlock(&resume_from_handler);
             return;
         }
         p.next = reinterpret_cast<pending_function*>(w & ~flags);
@@ -205,6 +209,21 @@ void fiber_io::enqueue(pending_function& p) noexcept
         if (word_.compare_exchange_weak(
                 w, with, std::memory_order_release, std::memory_order_relaxed))
             return;
+    }
+}
+
+// `stray`: of an operation before. Its fiber's context may be gone, and nobody is there
+// to hear of it.
+void fiber_io::run_left(pending_function& p, bool stray) noexcept
+{
+    try {
+        p.run(&p);
+    } catch (...) {
+        if (stray)
+            fatal("an exception has left a handler of an operation that is over");
+        boost::asio::post(
+            asio_core_of(*fiber_)->executor_at(nullptr),
+            [e = std::current_exception()] { std::rethrow_exception(e); });
     }
 }
 
@@ -228,7 +247,7 @@ std::uintptr_t fiber_io::do_what_was_left() noexcept
         while (first) {
             auto* const p = first;
             first = first->next;
-            p->run(p);
+            run_left(*p, (w & idle) != 0);
         }
         if ((w & emission) != 0 && (word_.load(std::memory_order_acquire) & done) == 0
             && !asio_core_of(*fiber_)->closing())

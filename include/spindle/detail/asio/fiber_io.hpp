@@ -39,7 +39,7 @@ SPINDLE_DECL void resume_later(fiber_record& g) noexcept;
 // A function that waits for the lock (fiber_io.hpp).
 struct alignas(16) pending_function {
     pending_function* next = nullptr;
-    void (*run)(pending_function*) noexcept = nullptr; // runs it and frees it
+    void (*run)(pending_function*) = nullptr; // frees it and runs it; throws what that throws
 };
 
 // One, in memory of its own allocator. An operation's handlers have the operation's
@@ -69,7 +69,7 @@ private:
     template <class F>
     explicit pending_call(F&& f) : function_(std::forward<F>(f))
     {
-        run = [](pending_function* p) noexcept {
+        run = [](pending_function* p) {
             auto* const self = static_cast<pending_call*>(p);
             auto function = std::move(self->function_);
             allocator_type allocator(boost::asio::get_associated_allocator(function));
@@ -127,6 +127,9 @@ private:
 //   back on its own stack, still holding the lock, and does what was left.
 //   Asio's signals are not synchronised; here emission, and everything that
 //   could change what the signal is connected to, holds the lock.
+//
+//   What a handler throws leaves by the io_context's run(). One that was left is
+//   run by whoever holds the lock, the fiber maybe: its exception is posted there.
 //
 // Not done, and why
 //
@@ -221,7 +224,8 @@ private:
 
     using resume_function = void (*)(fiber_record& g) noexcept;
 
-    void enqueue(pending_function& p) noexcept;
+    void enqueue(pending_function& p);
+    void run_left(pending_function& p, bool stray) noexcept;
     void unlock(resume_function resume) noexcept;
     std::uintptr_t do_what_was_left() noexcept;
     void disconnect() noexcept;
