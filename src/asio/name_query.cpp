@@ -6,8 +6,9 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
-#include <spindle/detail/asio/blocking_threads.hpp>
 #include <spindle/detail/asio/name_query.hpp>
+
+#include <spindle/detail/asio/blocking_threads.hpp>
 #include <spindle/detail/base/atomic.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/machine_list.hpp>

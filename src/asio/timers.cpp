@@ -6,13 +6,13 @@
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
 //
 
-#include <spindle/error.hpp>
+#include <spindle/detail/asio/timers.hpp>
 
 #include <spindle/detail/asio/asio_core.hpp>
-#include <spindle/detail/asio/timers.hpp>
 #include <spindle/detail/fiber/machine.hpp>
 #include <spindle/detail/fiber/machine_list.hpp>
 #include <spindle/detail/sched/parker.hpp>
+#include <spindle/error.hpp>
 
 #include <system_error>
 #include <thread>
