@@ -29,8 +29,7 @@ chan_result chan_core::wait(
 
 bool chan_core::try_close() noexcept
 {
-    chan_waiter* first = nullptr;
-    auto** last = &first;
+    chan_woken those;
     {
         std::lock_guard guard(lock);
         if (closed_)
@@ -41,12 +40,11 @@ bool chan_core::try_close() noexcept
             while (auto* const w = take(*q, owed)) {
                 w->result = chan_result::closed;
                 if (owed)
-                    last = &(*last = w)->next_woken;
+                    those.push(*w);
             }
         }
     }
-    while (first)
-        std::exchange(first, first->next_woken)->wake();
+    chan_woken::wake(those.take());
     return true;
 }
 
@@ -101,29 +99,19 @@ void chan_crowd::add(chan_waiter& w, chan_waiter*& wake) noexcept
     }
     if (wake != this) {
         core_.add_reference(); // until wake_them()
-        push(*std::exchange(wake, static_cast<chan_waiter*>(this)));
+        them_.push(*std::exchange(wake, static_cast<chan_waiter*>(this)));
     }
-    push(w);
-}
-
-void chan_crowd::push(chan_waiter& w) noexcept
-{
-    w.next_woken = nullptr;
-    last_ = &(*last_ = &w)->next_woken;
+    them_.push(w);
 }
 
 void chan_crowd::wake_them() noexcept
 {
-    chan_waiter* w;
+    chan_waiter* them;
     {
         std::lock_guard guard(core_.lock);
-        w = std::exchange(first_, nullptr);
-        last_ = &first_;
+        them = them_.take();
     }
-    while (w) {
-        auto* const next = std::exchange(w->next_woken, nullptr);
-        std::exchange(w, next)->wake();
-    }
+    chan_woken::wake(them);
     core_.drop_reference();
 }
 

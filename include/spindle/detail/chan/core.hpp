@@ -254,6 +254,33 @@ private:
     chan_core* core_;
 };
 
+// Those that are woken together, in the order in which they came.
+class chan_woken {
+public:
+    void push(chan_waiter& w) noexcept
+    {
+        w.next_woken = nullptr; // it may have been woken so before
+        last_ = &(*last_ = &w)->next_woken;
+    }
+
+    [[nodiscard]] chan_waiter* take() noexcept
+    {
+        last_ = &first_;
+        return std::exchange(first_, nullptr);
+    }
+
+    // With nothing held. What take() gave.
+    static void wake(chan_waiter* w) noexcept
+    {
+        while (w)
+            std::exchange(w, w->next_woken)->wake(); // it may be gone then
+    }
+
+private:
+    chan_waiter* first_ = nullptr;
+    chan_waiter** last_ = &first_;
+};
+
 // Stands for several whom one section has to wake, which knows one; lies in the channel,
 // and keeps that until they are woken.
 class SPINDLE_DECL chan_crowd final : chan_waiter {
@@ -265,11 +292,9 @@ public:
 
 private:
     void wake_them() noexcept;
-    void push(chan_waiter& w) noexcept;
 
     chan_core& core_;
-    chan_waiter* first_ = nullptr; // under the lock
-    chan_waiter** last_ = &first_; // under the lock
+    chan_woken them_; // under the lock
 };
 
 // Waits until the fiber is asked to stop, or until the deadline.

@@ -310,22 +310,29 @@ private:
     // what the sender's move throws is for the one who moves it next.
     void refill_from(chan_waiter& s, bool owed, chan_waiter*& wake) noexcept
     {
-        auto const move_up = [&] {
+        if (!move_up(s, owed, wake) && !refused_) // it has left the queue
+            refill(wake);
+    }
+
+    // False: the move threw, and refused_ says whether the sender still waits.
+    bool move_up(chan_waiter& s, bool owed, chan_waiter*& wake) noexcept
+    {
+        auto const move = [&] {
             take_from(s, owed, wake, [this](auto&& v) {
                 this->push(std::forward<decltype(v)>(v));
             });
         };
         if constexpr (nothing_throws) {
-            move_up();
+            move();
         } else {
             try {
-                move_up();
+                move();
             } catch (...) {
                 refused_ = !s.claim;
-                if (!refused_) // it has left the queue
-                    refill(wake);
+                return false;
             }
         }
+        return true;
     }
 
     // The same where there may be room for several, as there never is but after a
@@ -340,13 +347,7 @@ private:
                 if (!s)
                     return;
                 chan_waiter* woken = nullptr;
-                try {
-                    take_from(*s, owed, woken, [this](auto&& v) {
-                        this->push(std::forward<decltype(v)>(v));
-                    });
-                } catch (...) {
-                    refused_ = !s->claim;
-                }
+                (void)move_up(*s, owed, woken);
                 if (woken)
                     crowd_.add(*woken, wake);
             }
