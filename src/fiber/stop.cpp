@@ -12,6 +12,7 @@
 #include <spindle/error.hpp>
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <thread>
 #include <utility>
@@ -80,7 +81,8 @@ void request_stop_all(core& home)
     // The fiber stays until its stopper is out, since its life was still going on (L).
     struct {
         core& home;
-        fiber_record* taken = nullptr;
+        std::optional<stopper_lock> inside{};
+        fiber_record* asked = nullptr;
         bool busy = false;
 
         void look_at(fiber_record& g) noexcept
@@ -88,15 +90,16 @@ void request_stop_all(core& home)
             auto life = g.life.load(std::memory_order_seq_cst);
             if ((life & 3) != 0 || g.home.load(std::memory_order_acquire) != &home)
                 return;
-            if (g.stopper.exchange(true, std::memory_order_seq_cst)) {
+            if (!stopper_lock::try_take(g)) {
                 busy = true; // by somebody who may be waiting for the registry's lock
                 return;
             }
+            inside.emplace(g, std::adopt_lock);
             if (g.life.compare_exchange_strong(
                     life, life | 1, std::memory_order_seq_cst, std::memory_order_relaxed))
-                taken = &g;
+                asked = &g;
             else
-                g.stopper.store(false, std::memory_order_release);
+                inside.reset();
         }
     } all{home};
 
@@ -112,9 +115,9 @@ void request_stop_all(core& home)
                         static_cast<decltype(all)*>(argument)->look_at(*g);
                 },
                 &all, 1);
-            if (auto* const g = std::exchange(all.taken, nullptr)) {
-                stopper_lock const guard(*g, std::adopt_lock);
+            if (auto* const g = std::exchange(all.asked, nullptr)) {
                 reach_asked(*g, c);
+                all.inside.reset();
             }
         } while (more);
         if (all.busy)

@@ -140,9 +140,13 @@ class stopper_lock {
 public:
     explicit stopper_lock(fiber_record& g) noexcept : fiber_(g)
     {
-        spin_while([&] { return g.stopper.exchange(true, std::memory_order_seq_cst); });
+        spin_while([&] { return !try_take(g); });
     }
     stopper_lock(fiber_record& g, std::adopt_lock_t) noexcept : fiber_(g) {}
+    static bool try_take(fiber_record& g) noexcept
+    {
+        return !g.stopper.exchange(true, std::memory_order_seq_cst);
+    }
     ~stopper_lock() { fiber_.stopper.store(false, std::memory_order_release); }
     stopper_lock(stopper_lock const&) = delete;
     stopper_lock& operator=(stopper_lock const&) = delete;
