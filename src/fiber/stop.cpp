@@ -12,7 +12,6 @@
 #include <spindle/error.hpp>
 
 #include <memory>
-#include <optional>
 #include <span>
 #include <thread>
 #include <utility>
@@ -81,8 +80,7 @@ void request_stop_all(core& home)
     // The fiber stays until its stopper is out, since its life was still going on (L).
     struct {
         core& home;
-        std::optional<stopper_lock> inside{};
-        fiber_record* asked = nullptr;
+        fiber_record* asked = nullptr; // with its stopper taken
         bool busy = false;
 
         void look_at(fiber_record& g) noexcept
@@ -94,12 +92,11 @@ void request_stop_all(core& home)
                 busy = true; // by somebody who may be waiting for the registry's lock
                 return;
             }
-            inside.emplace(g, std::adopt_lock);
             if (g.life.compare_exchange_strong(
                     life, life | 1, std::memory_order_seq_cst, std::memory_order_relaxed))
                 asked = &g;
             else
-                inside.reset();
+                stopper_lock const goes(g, std::adopt_lock);
         }
     } all{home};
 
@@ -116,8 +113,8 @@ void request_stop_all(core& home)
                 },
                 &all, 1);
             if (auto* const g = std::exchange(all.asked, nullptr)) {
+                stopper_lock const guard(*g, std::adopt_lock);
                 reach_asked(*g, c);
-                all.inside.reset();
             }
         } while (more);
         if (all.busy)
