@@ -22,6 +22,7 @@
 #include <spindle/detail/fiber/fiber_pool.hpp>
 #include <spindle/detail/fiber/record.hpp>
 #include <spindle/detail/fiber/stop.hpp>
+#include <spindle/detail/fiber/waiter.hpp>
 #include <spindle/detail/stack/pool.hpp>
 #include <spindle/detail/time/timer_queue.hpp>
 
@@ -102,6 +103,9 @@ class on_scheduler {
 public:
     explicit on_scheduler(spindle::scheduler_options options)
     {
+        // What this thread waits with is made here: its first wait, in run(), may come at
+        // any time, and some fibers count what is allocated.
+        (void)spindle::detail::waiter();
         sched_.emplace(std::move(options));
     }
     explicit on_scheduler(unsigned processors)
