@@ -12,6 +12,7 @@
 
 #include <spindle/this_fiber.hpp>
 
+#include <spindle/detail/fiber/boost_access.hpp>
 #include <spindle/detail/fiber/record.hpp>
 
 #include <chrono>
@@ -20,7 +21,8 @@
 
 namespace spindle_test {
 
-// Fibers of the process that wait for that.
+// Fibers of the process that wait for that, and have left their threads: one that is about
+// to has said so already, but whoever looks at it sees a fiber that runs.
 inline std::size_t fibers_in(spindle::detail::wait_reason why)
 {
     using namespace spindle::detail;
@@ -32,7 +34,8 @@ inline std::size_t fibers_in(spindle::detail::wait_reason why)
         [](fiber_record& g, void* p) {
             auto& f = *static_cast<decltype(found)*>(p);
             f.n += g.state.load(std::memory_order_relaxed) == fiber_state::waiting
-                && g.reason.load(std::memory_order_relaxed) == f.why;
+                && g.reason.load(std::memory_order_relaxed) == f.why
+                && saved_stack_pointer(*g.ctx()) != 0;
         },
         &found);
     return found.n;

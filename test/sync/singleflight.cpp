@@ -16,8 +16,7 @@
 #include <support/child.hpp>
 #include <support/crew.hpp>
 #include <support/fixture.hpp>
-
-#include <spindle/detail/fiber/record.hpp>
+#include <support/waiting.hpp>
 
 #include <boost/asio/post.hpp>
 #include <boost/test/unit_test.hpp>
@@ -33,6 +32,7 @@ using spindle::wait_group;
 using spindle::this_fiber::yield;
 using spindle_test::aborted;
 using spindle_test::error_of;
+using spindle_test::fibers_in;
 using spindle_test::over_processors;
 
 namespace {
@@ -45,20 +45,8 @@ struct refusal {};
 // Until that many fibers wait for a call.
 void await_sharers(std::size_t n)
 {
-    using namespace spindle::detail;
-    for (;;) {
-        std::size_t found = 0;
-        for_each_record(
-            [](fiber_record& g, void* p) {
-                *static_cast<std::size_t*>(p)
-                    += g.state.load(std::memory_order_relaxed) == fiber_state::waiting
-                    && g.reason.load(std::memory_order_relaxed) == wait_reason::singleflight;
-            },
-            &found);
-        if (found == n)
-            return;
+    while (fibers_in(spindle::detail::wait_reason::singleflight) != n)
         yield();
-    }
 }
 
 } // namespace
