@@ -104,6 +104,7 @@ public:
     void leave() noexcept { inside_.store(0, std::memory_order_release); } // R
 
 private:
+    void take() noexcept;
     SPINDLE_DECL void lock_slowly(std::uintptr_t self) noexcept;
 
     static constexpr std::uint8_t most_patience = 20;

@@ -35,28 +35,40 @@ inline void relax_cpu() noexcept
 #endif
 }
 
+// Waits in a loop, each twice as long as the one before, counted in pauses of some 20 ns:
+// each look takes the cache line from another thread, so looks become rare. After the
+// longest it yields to the operating system, since that thread may have been preempted, on
+// one core certainly.
+class backoff {
+public:
+    explicit backoff(int first = 1, int longest = 128) noexcept : pauses_(first), longest_(longest)
+    {
+    }
+
+    void wait() noexcept
+    {
+#if defined(SPINDLE_TEST_ATOMIC)
+        yield_thread(); // the model's
+#else
+        if (pauses_ > longest_)
+            return std::this_thread::yield();
+        for (int i = 0; i != pauses_; ++i)
+            relax_cpu();
+        pauses_ *= 2;
+#endif
+    }
+
+private:
+    [[maybe_unused]] int pauses_;
+    [[maybe_unused]] int const longest_;
+};
+
 // Until the condition no longer holds, which another thread is about to see to.
-// Each look takes the cache line from that thread, so looks become rare: under
-// contention the other gets a batch done. After a bounded spin it yields to the
-// operating system, since that thread may have been preempted, on one core certainly.
 template <class Condition>
 void spin_while(Condition condition) noexcept
 {
-#if defined(SPINDLE_TEST_ATOMIC)
-    while (condition())
-        yield_thread(); // the model's
-#else
-    constexpr int longest = 128; // some 5 us
-    for (int pauses = 1; condition();) {
-        if (pauses > longest) {
-            std::this_thread::yield();
-            continue;
-        }
-        for (int i = 0; i != pauses; ++i)
-            relax_cpu();
-        pauses *= 2;
-    }
-#endif
+    for (backoff b; condition();)
+        b.wait();
 }
 
 } // namespace spindle::detail
