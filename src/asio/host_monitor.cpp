@@ -53,13 +53,18 @@ void host_monitor::run(monitor_policy& policy) noexcept
     hurry(true);
     auto trims = time_point::min();
     while (!ending_.load(std::memory_order_seq_cst)) {
+        if (soon_.exchange(false, std::memory_order_relaxed))
+            policy.hurry();
         auto const pause = host_.look_round(policy, hogs_, to_wake_);
         report(hogs_);
         hogs_.clear();
         if (auto const at = now(); at >= trims || pause == duration::max())
             trims = trim_resting(at);
         if (pause != duration::max()) {
-            (void)wake_.park_until(now() + pause);
+            pauses_.store(pause > policy.shortest(), std::memory_order_seq_cst);
+            if (!soon_.load(std::memory_order_seq_cst))
+                (void)wake_.park_until(now() + pause);
+            pauses_.store(false, std::memory_order_relaxed);
             continue;
         }
         asleep_.exchange(true, std::memory_order_seq_cst);

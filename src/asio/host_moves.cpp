@@ -60,9 +60,12 @@ host_processor* host::next_for(host_machine& who) noexcept
         }
         if (working_processors_ == 0)
             return nullptr;
-        if (who.is == host_machine::working)
+        auto const lost_one = who.is == host_machine::working;
+        if (lost_one)
             put_back(who);
         moves.unlock();
+        if (lost_one)
+            monitor_.look_soon();
         auto const may_stay = who.rest(since);
         moves.lock();
         if (!may_stay && who.is == host_machine::resting) {

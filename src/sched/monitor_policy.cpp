@@ -92,13 +92,18 @@ void monitor_policy::done(unsigned id, time_point at)
 
 void monitor_policy::missed(unsigned id) { missed_ |= ++memory_[id].misses <= most_misses; }
 
+void monitor_policy::hurry() noexcept
+{
+    quiet_ = 0;
+    pause_ = shortest_;
+}
+
 duration monitor_policy::pause()
 {
     still_ = std::exchange(stir_, false) ? 0 : still_ + 1;
     auto const new_call = std::exchange(new_call_, false);
     if (std::exchange(long_call_, false)) {
-        quiet_ = 0;
-        pause_ = shortest_;
+        hurry();
     } else if (quiet_ < looks_before_pauses_grow) {
         ++quiet_;
     } else {

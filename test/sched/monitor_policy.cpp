@@ -157,6 +157,24 @@ BOOST_AUTO_TEST_CASE(pauses_are_short_while_calls_last_and_long_else)
     BOOST_TEST((w.last_pause == 10ms));
 }
 
+BOOST_AUTO_TEST_CASE(for_one_that_is_back_pauses_are_short_for_a_while)
+{
+    watched w;
+    (void)w.after(0us);
+    BOOST_TEST((w.last_pause == 10ms));
+    w.policy.hurry();
+    for (int i = 0; i != 50; ++i) {
+        ++w.l.slices;
+        (void)w.after(w.last_pause);
+        BOOST_TEST((w.last_pause == 20us));
+    }
+    for (int i = 0; i != 20; ++i) {
+        ++w.l.slices;
+        (void)w.after(w.last_pause);
+    }
+    BOOST_TEST((w.last_pause == 10ms));
+}
+
 BOOST_AUTO_TEST_CASE(a_call_that_nothing_waits_for_is_no_reason_to_hurry)
 {
     watched w;

@@ -41,6 +41,9 @@ using hog_list = std::vector<hog>;
 // then looks whether the monitor sleeps. One of them sees the other. The one who
 // wakes up pays a load for that. Where not all sleep it is one more pause: a machine
 // may be in a handler for long, and nothing to be done about it.
+//
+// A long pause: it says so, then looks whether it is to look soon; the one who wants that
+// stores it, then looks whether the monitor pauses. All seq_cst, so one sees the other.
 class host_monitor {
 public:
     explicit host_monitor(host& h) noexcept : host_(h) {}
@@ -63,12 +66,22 @@ public:
             wake_.unpark();
     }
 
+    // Any thread. One is back that had lost its processor.
+    void look_soon() noexcept
+    {
+        soon_.store(true, std::memory_order_seq_cst);
+        if (pauses_.load(std::memory_order_seq_cst))
+            wake_.unpark();
+    }
+
 private:
     void run(monitor_policy& policy) noexcept;
     void report(hog_list const& hogs) noexcept;
 
     host& host_;
     atomic<bool> asleep_{false};
+    atomic<bool> soon_{false};
+    atomic<bool> pauses_{false}; // for longer than the shortest time
     atomic<bool> ending_{false};
     parker wake_;
     // The thread's:

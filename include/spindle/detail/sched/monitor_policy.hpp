@@ -75,6 +75,13 @@ public:
     // time that does nothing but spawn. Such a moment passes.
     SPINDLE_DECL void missed(unsigned id);
 
+    // Somebody is back who had lost a processor, and will do again what cost it that: short
+    // pauses, for a while.
+    SPINDLE_DECL void hurry() noexcept;
+
+    // The shortest pause.
+    duration shortest() const noexcept { return shortest_; }
+
     // After all have been judged: until the next look. max(): all have been asleep
     // for long, and nothing happens until somebody is woken.
     SPINDLE_DECL duration pause();
