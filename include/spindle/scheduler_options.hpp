@@ -142,7 +142,9 @@ struct scheduler_options {
     /**
      * When the function of `run` has returned, and when a scheduler is destroyed: they
      * are about to be stopped. For tests, and for programs whose fibers are to be over
-     * by then. On the thread that ends it; throw nothing.
+     * by then. A fiber that has been joined, or whose task_group has been waited for, is
+     * over; one that says by other means that it is done has yet to return. On the thread
+     * that ends it; throw nothing.
      */
     std::function<void(std::vector<fiber_info> const&)> on_left = {};
 };

@@ -272,7 +272,9 @@ try {
         return;
     auto const left = collect_fibers(
         {.stacks = false, .only = this},
-        [id = but ? id_of(*but) : fiber_id()](fiber_sight const& s) { return s.id != id; });
+        [id = but ? id_of(*but) : fiber_id()](fiber_sight const& s) {
+            return s.id != id && !s.returned; // who has joined it took it for over
+        });
     std::vector<fiber_info> infos;
     for (auto const& f : left)
         infos.push_back(

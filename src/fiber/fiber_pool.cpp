@@ -378,6 +378,7 @@ void start_fiber(fiber_record& g, core& home, slice_poster* bound, lane where) n
 {
     g.home.store(&home, std::memory_order_release);
     g.bound = bound;
+    g.returned = false;
     home.begin_life();
     if (!bound)
         home.begin_work();

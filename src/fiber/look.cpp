@@ -80,6 +80,7 @@ void take_basics(fiber_sight& s, fiber_record const& g)
     s.spawn_site = reinterpret_cast<void const*>(peek(&g.spawn_site));
     s.bound = peek(&g.bound) != 0;
     s.pinned = peek(g.pinned);
+    s.returned = peek(g.returned);
     s.stock = (peek(g.entry) & fiber_record::entry_stock) != 0;
 }
 

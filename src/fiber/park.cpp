@@ -52,8 +52,8 @@ SPINDLE_FLATTEN void park(
     if (auto* const p = m.held()) {
         self.since = p->coarse_now;
         p->stats.parks.add();
-    } else {
-        self.since = {}; // there is no clock at hand
+    } else { // there is no clock at hand; a free fiber has lost its processor, which is rare
+        self.since = self.bound ? time_point() : now();
     }
     m.give_way(self, commit, argument);
     self.reason.store(wait_reason::none, std::memory_order_relaxed);

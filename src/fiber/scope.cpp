@@ -323,6 +323,7 @@ void inherit_values(fiber_record& g, fiber_record const& from) noexcept
 
 void leave_scopes(fiber_record& self) noexcept
 {
+    self.returned = true;
     self.values.clear();
     if (!self.base && !self.scope)
         return;

@@ -238,7 +238,7 @@ BOOST_AUTO_TEST_CASE(functions_begin_in_the_order_in_which_they_are_submitted)
         ioc.run();
     }
     BOOST_TEST(order == "abcdef");
-    on_scheduler s(1);
+    on_scheduler s(without_rescue(1));
     s.run([&] {
         spindle::wait_group all(3);
         fiber_executor const ex(this_fiber::get_executor());

@@ -283,7 +283,7 @@ BOOST_AUTO_TEST_CASE(over_a_serial_port)
 
 BOOST_AUTO_TEST_CASE(what_is_there_is_taken_without_parking)
 {
-    on_scheduler s(1);
+    on_scheduler s(without_rescue(1));
     s.run([&] {
         auto [a, b] = connected_locally(this_fiber::get_executor());
         local_stream here(std::move(a)), there(std::move(b));

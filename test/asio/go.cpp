@@ -26,7 +26,7 @@ using spindle_test::over_processors;
 
 BOOST_AUTO_TEST_CASE(never_runs_before_it_returns_on_one_processor)
 {
-    spindle_test::on_scheduler s(1);
+    spindle_test::on_scheduler s(spindle_test::without_rescue(1));
     s.run([] {
         spindle::wait_group group(1);
         bool ran = false;
@@ -42,7 +42,7 @@ BOOST_AUTO_TEST_CASE(never_runs_before_it_returns_on_one_processor)
 
 BOOST_AUTO_TEST_CASE(the_newest_runs_next_on_one_processor)
 {
-    spindle_test::on_scheduler s(1);
+    spindle_test::on_scheduler s(spindle_test::without_rescue(1));
     s.run([] {
         std::string order;
         spindle::wait_group group;

@@ -390,17 +390,20 @@ BOOST_AUTO_TEST_CASE(a_hog_is_reported_once_for_each_place)
         s.run([&] {
             for (int i = 0; i != 3; ++i) {
                 std::atomic<bool> enough{false};
+                std::atomic<int> begun{0};
                 spindle::wait_group group(2);
                 for (int k = 0; k != 2; ++k)
                     spindle::spawn(
                         *s, {.name = "digger"},
                         [&] {
+                            ++begun;
                             hog_until(enough);
                             group.done();
                         },
                         asio::detached);
                 group.go([&] { this_fiber::yield(); });
-                this_fiber::sleep_for(3ms);
+                while (begun != 2) // it goes on where one of them has lost its processor
+                    this_fiber::yield();
                 enough = true;
                 group.wait();
             }

@@ -51,7 +51,7 @@ BOOST_AUTO_TEST_SUITE(states)
 
 BOOST_AUTO_TEST_CASE(tell_what_each_fiber_does)
 {
-    on_scheduler s(1u); // so that nobody runs but when this fiber gives way
+    on_scheduler s(without_rescue(1)); // so that nobody runs but when this fiber gives way
     s.run([] {
         auto const dead = here().stats().states.dead;
         spindle::wait_group gate(1), all;
@@ -289,7 +289,7 @@ BOOST_AUTO_TEST_CASE(is_measured_from_one_call_to_the_other)
 
 BOOST_AUTO_TEST_CASE(is_measured_on_processors_that_come_later)
 {
-    on_scheduler s(1u);
+    on_scheduler s(without_rescue(1));
     s->measure_latency(true);
     s->set_processors(4);
     s.run([] {

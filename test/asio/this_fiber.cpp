@@ -111,7 +111,8 @@ BOOST_AUTO_TEST_CASE(a_stop_is_seen_and_calls_back)
                 this_fiber::get_stop_token(), [&] { called = 1; });
             BOOST_TEST((error_of([] { this_fiber::sleep_for(1h); }) == aborted));
             BOOST_TEST(this_fiber::stop_requested());
-            this_fiber::yield(); // no cancellation point
+            while (called == 0)
+                this_fiber::yield(); // no cancellation point
         });
         this_fiber::sleep_for(1ms);
         child.request_stop();

@@ -124,6 +124,8 @@ BOOST_AUTO_TEST_CASE(doubleselect)
         channel<std::size_t> all;
         go([ways] {
             close_guard const c0(ways[0]), c1(ways[1]), c2(ways[2]), c3(ways[3]);
+            for (auto const& way : ways) // so that each is ready until it is chosen
+                (void)until([&] { return receivers_of(way) == 1; });
             for (std::size_t i = 0; i != n; ++i)
                 select(
                     on_send(ways[0], i), on_send(ways[1], i), on_send(ways[2], i),

@@ -86,7 +86,7 @@ BOOST_AUTO_TEST_CASE(an_overflow_of_a_fibers_stack_names_the_fiber)
 
 BOOST_AUTO_TEST_CASE(a_finished_fiber_serves_the_next_function)
 {
-    on_scheduler s(1);
+    on_scheduler s(without_rescue(1));
     s.run([] {
         auto const made = get_fiber_pool_statistics().made;
         std::set<fiber_record*> records;
@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(who_rests_for_long_gives_back_what_a_deep_function_has_used
     constexpr std::size_t count = 300, deep = 100 * 1024;
     std::set<fiber_record*> records;
     auto const go_deep = [&] {
-        on_scheduler s(1);
+        on_scheduler s(without_rescue(1));
         s.run([&] {
             spindle::wait_group group, all_there(count);
             for (std::size_t i = 0; i != count; ++i)

@@ -64,6 +64,8 @@ BOOST_AUTO_TEST_CASE(a_walk_sees_each_fiber_once_and_nobody_between_two_lives)
                 over.spawn([] {});
             over.wait();
         }
+        auto const& home = this_fiber::get_scheduler();
+        BOOST_TEST(until([&] { return home.stats().states.alive() == 1; }));
         spindle::task_group group;
         for (std::size_t i = 0; i != crowd; ++i)
             group.spawn([ch] { (void)ch.receive(); });

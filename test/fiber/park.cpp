@@ -97,7 +97,7 @@ BOOST_AUTO_TEST_CASE(that_refuses_lets_the_fiber_run_on)
 
 BOOST_AUTO_TEST_CASE(that_refuses_lets_others_run_first)
 {
-    on_scheduler s(1);
+    on_scheduler s(without_rescue(1));
     s.run([] {
         bool ran = false;
         spindle::go([&] { ran = true; });
@@ -293,7 +293,7 @@ BOOST_AUTO_TEST_SUITE(turns)
 
 BOOST_AUTO_TEST_CASE(yield_lets_what_is_queued_run_first)
 {
-    on_scheduler s(1);
+    on_scheduler s(without_rescue(1));
     s.run([] {
         int ran = 0;
         for (int i = 0; i != 10; ++i)
@@ -305,7 +305,7 @@ BOOST_AUTO_TEST_CASE(yield_lets_what_is_queued_run_first)
 
 BOOST_AUTO_TEST_CASE(what_is_readied_next_comes_before_what_is_readied_last)
 {
-    on_scheduler s(1);
+    on_scheduler s(without_rescue(1));
     s.run([] {
         std::vector<int> order;
         seat a, b;
@@ -328,7 +328,7 @@ BOOST_AUTO_TEST_CASE(what_is_readied_next_comes_before_what_is_readied_last)
 
 BOOST_AUTO_TEST_CASE(a_pair_that_wakes_each_other_starves_nobody)
 {
-    on_scheduler s(1);
+    on_scheduler s(without_rescue(1));
     s.run([] {
         std::atomic<bool> stop{false};
         seat a, b;

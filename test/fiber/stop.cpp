@@ -15,6 +15,7 @@
 
 #include <spindle/asio/use_fiber.hpp>
 #include <spindle/cancel/cancel_scope.hpp>
+#include <spindle/detail/base/scope_exit.hpp>
 #include <spindle/detail/fiber/waiter.hpp>
 #include <spindle/error.hpp>
 #include <spindle/go.hpp>
@@ -128,7 +129,7 @@ BOOST_AUTO_TEST_CASE(a_shielded_fiber_sees_its_stop_afterwards)
 
 BOOST_AUTO_TEST_CASE(a_stop_of_a_life_that_is_over_does_nothing)
 {
-    on_scheduler s(1);
+    on_scheduler s(without_rescue(1));
     s.run([] {
         fiber_record* record = nullptr;
         std::uint64_t life = 0;
@@ -154,11 +155,12 @@ BOOST_AUTO_TEST_CASE(a_stop_of_a_life_that_is_over_does_nothing)
 BOOST_AUTO_TEST_CASE(callbacks_of_the_token_run_once)
 {
     over_processors([] {
-        int called = 0;
+        std::atomic<int> called{0};
         auto child = spindle::spawn([&](std::stop_token token) {
             BOOST_TEST((token == spindle::this_fiber::get_stop_token()));
             std::stop_callback const callback(token, [&] { ++called; });
             BOOST_TEST(stopped([] { spindle::this_fiber::sleep_for(1h); }));
+            BOOST_TEST(until([&] { return called == 1; })); // they come after the wake-up
             BOOST_TEST(token.stop_requested());
         });
         spindle::this_fiber::yield();
@@ -174,7 +176,12 @@ BOOST_AUTO_TEST_CASE(a_callback_may_stop_and_wake_others)
     over_processors([] {
         auto second = spindle::spawn([] { spindle::this_fiber::sleep_for(1h); });
         auto first = spindle::spawn([&](std::stop_token token) {
-            std::stop_callback const callback(token, [&] { second.request_stop(); });
+            std::atomic<bool> called{false};
+            std::stop_callback const callback(token, [&] {
+                second.request_stop();
+                called = true;
+            });
+            scope_exit const told([&] { BOOST_TEST(until([&] { return called.load(); })); });
             spindle::this_fiber::sleep_for(1h);
         });
         spindle::this_fiber::sleep_for(100us);
@@ -207,6 +214,7 @@ BOOST_AUTO_TEST_CASE(callbacks_of_a_child_run_with_nothing_held)
                 handle = scope.handle();
                 auto const child = [&](std::stop_token token) {
                     std::stop_callback const callback(token, look);
+                    scope_exit const told([&] { BOOST_TEST(until([&] { return called == 1; })); });
                     waits = true;
                     spindle::this_fiber::sleep_for(1h);
                 };
@@ -271,7 +279,7 @@ BOOST_AUTO_TEST_CASE(of_a_scheduler_reaches_every_fiber_and_those_that_begin_lat
 
 BOOST_AUTO_TEST_CASE(a_loop_that_ignores_its_stop_lets_others_run)
 {
-    on_scheduler s(1);
+    on_scheduler s(without_rescue(1));
     s.run([] {
         bool ran = false;
         auto deaf = spindle::spawn([&] {

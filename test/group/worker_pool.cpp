@@ -52,7 +52,8 @@ BOOST_AUTO_TEST_CASE(each_worker_has_its_own_function)
         std::atomic<int> most{0};
         worker_pool<int> pool(3, [&, mine = 0](int) mutable {
             ++mine; // not shared
-            most = std::max(most.load(), mine);
+            for (auto m = most.load(); m < mine && !most.compare_exchange_weak(m, mine);)
+                ;
             this_fiber::yield();
         });
         for (int i = 0; i != 30; ++i)

@@ -481,6 +481,35 @@ BOOST_AUTO_TEST_CASE(a_thread_in_join_is_not_one_that_could_wake_somebody)
         }
 }
 
+// Its thread may be slow to leave it.
+BOOST_AUTO_TEST_CASE(a_fiber_that_was_joined_is_not_alive_at_the_end)
+{
+    for (auto const n : processor_counts)
+        BOOST_TEST_CONTEXT(n << " processors")
+        {
+            int calls = 0;
+            using record = spindle::detail::fiber_record;
+            boost::fibers::fiber_specific_ptr<record> until_it_is_stopped([](record* g) {
+                while (g && !spindle::detail::stop_requested(*g))
+                    std::this_thread::yield();
+            });
+            auto const linger = [&] {
+                until_it_is_stopped.reset(spindle::detail::current_fiber());
+            };
+            spindle::scheduler_options const options{
+                .processors = n, .on_left = [&](auto const&) { ++calls; }};
+            spindle::run([&] { spindle::spawn(linger).join(); }, options);
+            spindle::run(
+                [&] {
+                    spindle::task_group group;
+                    group.spawn(linger);
+                    group.wait();
+                },
+                options);
+            BOOST_TEST(calls == 0);
+        }
+}
+
 BOOST_AUTO_TEST_CASE(fibers_that_are_alive_at_the_end_are_reported)
 {
     for (auto const n : processor_counts)

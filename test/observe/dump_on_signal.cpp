@@ -28,6 +28,7 @@
 
 using namespace spindle_test;
 using namespace std::chrono_literals;
+using spindle::detail::wait_reason;
 namespace this_fiber = spindle::this_fiber;
 
 namespace {
@@ -77,7 +78,8 @@ BOOST_AUTO_TEST_CASE(a_signal_writes_every_fiber_and_the_process_goes_on)
         spindle::run(
             [&] {
                 spindle::go({.name = "sleeper"}, [] { this_fiber::sleep_for(1h); });
-                this_fiber::sleep_for(1ms);
+                if (!until([] { return fibers_in(wait_reason::sleep) == 1; }))
+                    ::_exit(3);
                 // The only thread that runs fibers is stuck meanwhile.
                 err.signal_and_read(SIGQUIT, "by fiber 1 \"main\"");
                 spindle::dump_on_signal(SIGQUIT, {.stacks = false});

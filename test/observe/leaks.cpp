@@ -23,6 +23,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -299,6 +300,29 @@ BOOST_AUTO_TEST_CASE(short_waits_and_those_for_what_is_outside_are_not_listed)
         BOOST_TEST(spindle::find_leaks(0s).size() == 1u);
         mine.unlock();
         sleeps.request_stop();
+    });
+}
+
+// It has run for too long, and has no processor to tell the time by.
+BOOST_AUTO_TEST_CASE(one_that_waits_without_a_processor_is_listed)
+{
+    on_scheduler s({.processors = 1, .preempt_after = 1ms, .shutdown_grace = 30s});
+    s.run([] {
+        spindle::channel<int> mine;
+        std::atomic<bool> alone{false};
+        auto hog = spindle::spawn([&alone, mine] {
+            while (!alone) // without its processor nobody else runs
+                std::this_thread::yield();
+            (void)mine.receive();
+        });
+        this_fiber::yield();
+        alone = true;
+        BOOST_TEST(until([] { return fibers_in(wait_reason::receive) == 1; }));
+        auto const found = spindle::find_leaks(0s);
+        BOOST_TEST_REQUIRE(found.size() == 1u);
+        BOOST_TEST((found[0].waited >= 0s && found[0].waited < 1h));
+        mine.close();
+        hog.join();
     });
 }
 

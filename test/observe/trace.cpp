@@ -18,6 +18,7 @@
 #include <spindle/this_fiber.hpp>
 
 #include <support/fixture.hpp>
+#include <support/waiting.hpp>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -41,7 +42,9 @@ namespace asio = boost::asio;
 namespace trace = spindle::trace;
 using namespace std::chrono_literals;
 using boost::system::system_error;
+using spindle::detail::wait_reason;
 using spindle_test::eventually;
+using spindle_test::fibers_in;
 using spindle_test::on_scheduler;
 using spindle_test::processor_counts;
 
@@ -192,11 +195,15 @@ BOOST_AUTO_TEST_CASE(shows_what_fibers_do)
                     all.done();
                 });
                 spindle::go({.name = "sleeper"}, [&] {
-                    spindle::this_fiber::sleep_for(1ms);
+                    do
+                        spindle::this_fiber::sleep_for(1ms);
+                    while (fibers_in(wait_reason::wait_group) == 0);
                     all.done();
                 });
                 for (int i = 0; i != 100; ++i)
                     ch.send(i);
+                while (fibers_in(wait_reason::receive) == 0)
+                    spindle::this_fiber::sleep_for(100us);
                 ch.close();
                 all.wait();
                 spindle::this_fiber::yield();
@@ -314,7 +321,7 @@ BOOST_AUTO_TEST_CASE(shows_pinned_fibers)
 BOOST_AUTO_TEST_CASE(keeps_the_newest_and_says_how_many_it_has_dropped)
 {
     trace_file file;
-    on_scheduler s(1u);
+    on_scheduler s(spindle_test::without_rescue(1));
     trace::start(file.path(), {.events_per_thread = 100}); // 128
     s.run([] {
         auto other = spindle::spawn({.name = "early"}, [] { spindle::this_fiber::yield(); });

@@ -211,27 +211,28 @@ BOOST_AUTO_TEST_CASE(works_with_any_lock)
         std::unique_lock a(recursive);
         std::unique_lock b(timed);
         std::unique_lock w(shared);
-        auto const free = [](auto& m) {
+        auto const free = [&](auto& m) { // while the other one waits
             return spindle::spawn([&] {
-                       auto const got = waiting(1) && m.try_lock();
-                       if (got)
-                           m.unlock();
-                       return got;
-                   });
+                auto const got = waiting(1) && m.try_lock();
+                if (got)
+                    m.unlock();
+                c.notify_one();
+                return got;
+            });
         };
         {
             auto f = free(recursive);
-            (void)c.wait_for(a, 5ms);
+            (void)c.wait_for(a, 1h);
             BOOST_TEST(f.join());
         }
         {
             auto f = free(timed);
-            (void)c.wait_for(b, 5ms);
+            (void)c.wait_for(b, 1h);
             BOOST_TEST(f.join());
         }
         {
             auto f = free(shared);
-            (void)c.wait_for(w, 5ms);
+            (void)c.wait_for(w, 1h);
             BOOST_TEST(f.join());
         }
         w.unlock();

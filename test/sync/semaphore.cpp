@@ -202,7 +202,7 @@ BOOST_AUTO_TEST_CASE(threads_and_fibers_mix)
 
 BOOST_AUTO_TEST_CASE(first_come_first_served)
 {
-    spindle_test::on_scheduler s(1);
+    spindle_test::on_scheduler s(spindle_test::without_rescue(1));
     s.run([] {
         semaphore permits(0);
         std::vector<int> came, order;
@@ -435,7 +435,7 @@ BOOST_AUTO_TEST_CASE(a_handler_that_is_never_called_gives_its_permit_back)
 
 BOOST_AUTO_TEST_CASE(handlers_wait_in_the_same_queue)
 {
-    spindle_test::on_scheduler s(1);
+    spindle_test::on_scheduler s(spindle_test::without_rescue(1));
     s.run([] {
         semaphore permits(0);
         std::vector<int> order;

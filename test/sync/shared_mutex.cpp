@@ -162,61 +162,67 @@ BOOST_AUTO_TEST_CASE(writers_and_batches_of_readers_take_turns)
 // coming to an end.
 BOOST_AUTO_TEST_CASE(a_writer_waits_for_a_bounded_number_of_sections)
 {
-    over_processors([](spindle::scheduler& s) {
-        shared_mutex m;
-        std::atomic<bool> done{false};
-        std::atomic<int> sections{0};
-        spindle::wait_group all;
-        for (int i = 0; i != 6; ++i)
-            all.go([&] {
-                while (!done) {
-                    std::shared_lock const lock(m);
-                    ++sections;
-                    spindle::this_fiber::yield();
-                }
-            });
-        int most = 0;
-        for (int i = 0; i != 100; ++i) {
-            spindle::this_fiber::yield();
-            auto const before = sections.load();
-            std::unique_lock const lock(m);
-            most = std::max(most, sections - before);
-        }
-        done = true;
-        all.wait();
-        if (s.processors() == 1)
-            BOOST_TEST(most <= 6);
-    });
+    for (auto const n : spindle_test::processor_counts) {
+        spindle_test::on_scheduler s(spindle_test::without_rescue(n));
+        s.run([&] {
+            shared_mutex m;
+            std::atomic<bool> done{false};
+            std::atomic<int> sections{0};
+            spindle::wait_group all;
+            for (int i = 0; i != 6; ++i)
+                all.go([&] {
+                    while (!done) {
+                        std::shared_lock const lock(m);
+                        ++sections;
+                        spindle::this_fiber::yield();
+                    }
+                });
+            int most = 0;
+            for (int i = 0; i != 100; ++i) {
+                spindle::this_fiber::yield();
+                auto const before = sections.load();
+                std::unique_lock const lock(m);
+                most = std::max(most, sections - before);
+            }
+            done = true;
+            all.wait();
+            if (n == 1)
+                BOOST_TEST(most <= 6);
+        });
+    }
 }
 
 // Nor does a reader wait for more than a few writers, however many want it.
 BOOST_AUTO_TEST_CASE(a_reader_waits_for_a_bounded_number_of_writers)
 {
-    over_processors([](spindle::scheduler& s) {
-        shared_mutex m;
-        std::atomic<bool> done{false};
-        std::atomic<int> writes{0};
-        spindle::wait_group all;
-        for (int i = 0; i != 6; ++i)
-            all.go([&] {
-                while (!done) {
-                    std::unique_lock const lock(m);
-                    ++writes;
-                    spindle::this_fiber::yield();
-                }
-            });
-        int most = 0;
-        for (int i = 0; i != 100; ++i) {
-            spindle::this_fiber::yield();
-            auto const before = writes.load();
-            std::shared_lock const lock(m);
-            most = std::max(most, writes - before);
-        }
-        done = true;
-        all.wait();
-        if (s.processors() == 1)
-            BOOST_TEST(most <= 3);
-    });
+    for (auto const n : spindle_test::processor_counts) {
+        spindle_test::on_scheduler s(spindle_test::without_rescue(n));
+        s.run([&] {
+            shared_mutex m;
+            std::atomic<bool> done{false};
+            std::atomic<int> writes{0};
+            spindle::wait_group all;
+            for (int i = 0; i != 6; ++i)
+                all.go([&] {
+                    while (!done) {
+                        std::unique_lock const lock(m);
+                        ++writes;
+                        spindle::this_fiber::yield();
+                    }
+                });
+            int most = 0;
+            for (int i = 0; i != 100; ++i) {
+                spindle::this_fiber::yield();
+                auto const before = writes.load();
+                std::shared_lock const lock(m);
+                most = std::max(most, writes - before);
+            }
+            done = true;
+            all.wait();
+            if (n == 1)
+                BOOST_TEST(most <= 3);
+        });
+    }
 }
 
 // Readers and writers that all want it all the time: none gets less than a third of

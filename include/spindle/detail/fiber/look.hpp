@@ -80,6 +80,7 @@ struct fiber_sight {
     wait_reason reason = wait_reason::none; // while waiting
     bool bound = false;                     // to an executor
     bool pinned = false;
+    bool returned = false;          // its function has, and it is at its end
     bool stock = false;             // made by Boost.Fiber's API
     bool stopping = false;          // was asked to stop
     bool blocking = false;          // runs, in a call inside blocking()

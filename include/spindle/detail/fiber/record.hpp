@@ -126,6 +126,7 @@ struct fiber_record : runnable, boost::fibers::fiber_properties {
     bool pinned = false;             // `bound` is its machine, and no executor
     submitted function = submitted::no;
     std::uint8_t budget = 0;         // operations that completed at once, in a row
+    bool returned = false;           // its function has, and who waits for that is told now
 
     // Stop. One word says whose life it is: a stop aimed at one life never
     // hits the next.

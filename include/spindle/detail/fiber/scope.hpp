@@ -255,7 +255,8 @@ SPINDLE_DECL void begin_in_scope(fiber_record& g, scope_state& s) noexcept;
 // The same: it has the values that are seen where `from` runs.
 SPINDLE_DECL void inherit_values(fiber_record& g, fiber_record const& from) noexcept;
 
-// The fiber, when its function has ended: it is in no scope any more.
+// The fiber, when its function has ended: it is in no scope any more. Before anybody
+// hears of the end by a join or its group: who looks after that sees that it has returned.
 SPINDLE_DECL void leave_scopes(fiber_record& self) noexcept;
 
 } // namespace spindle::detail
