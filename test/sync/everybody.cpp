@@ -408,7 +408,12 @@ BOOST_AUTO_TEST_CASE(a_shared_mutex)
             give_way();
         ++b;
     };
-    auto const read = [&] { all.check(a == b); };
+    auto const read = [&](bool pauses) {
+        auto const before = a;
+        if (pauses)
+            give_way();
+        all.check(a == before && b == before);
+    };
     all.at({
         .wait =
             [&](turn t) {
@@ -417,7 +422,7 @@ BOOST_AUTO_TEST_CASE(a_shared_mutex)
                     write(t.n % 8 == 0);
                 } else {
                     std::shared_lock const held(m);
-                    read();
+                    read(t.n % 2 == 0);
                 }
             },
         .call =
@@ -433,7 +438,7 @@ BOOST_AUTO_TEST_CASE(a_shared_mutex)
                 if (writes(t))
                     m.async_lock(asio::bind_executor(ex, after([&] { write(false); })));
                 else
-                    m.async_lock_shared(asio::bind_executor(ex, after(read)));
+                    m.async_lock_shared(asio::bind_executor(ex, after([&] { read(false); })));
             },
         .await = [&](turn t) -> asio::awaitable<void> {
             if (writes(t)) {
@@ -441,7 +446,7 @@ BOOST_AUTO_TEST_CASE(a_shared_mutex)
                 write(false);
             } else {
                 auto const held = co_await m.async_lock_shared(use_awaitable);
-                read();
+                read(false);
             }
         },
     });
@@ -536,15 +541,21 @@ BOOST_AUTO_TEST_CASE(a_barrier)
     BOOST_TEST(phase == all.turns());
 }
 
-// One of those who may wait calls; all see what it did.
+// One of those who may wait calls, and goes on once another one has come; all see what it
+// did.
 BOOST_AUTO_TEST_CASE(a_once_flag)
 {
     crowd all(scaled(300));
     std::deque<spindle::once_flag> flags(all.turns());
     std::vector<int> calls(all.turns());
+    std::deque<std::atomic<int>> here(all.turns());
     auto const once = [&](turn t) {
+        ++here[t.n];
         spindle::call_once(flags[t.n], [&] {
-            give_way();
+            while (here[t.n] < 2)
+                give_way();
+            for (int i = 0; i != 5; ++i)
+                give_way();
             ++calls[t.n];
         });
         all.check(calls[t.n] == 1);
@@ -566,22 +577,26 @@ BOOST_AUTO_TEST_CASE(a_once_flag)
     BOOST_TEST(std::count(calls.begin(), calls.end(), 1) == std::ssize(calls));
 }
 
-// One call for a key at a time, and all get a result.
+// One call for a key at a time, which goes on once another one has come; all get a result.
 BOOST_AUTO_TEST_CASE(a_singleflight)
 {
     crowd all(scaled(300));
     spindle::singleflight<std::size_t, std::vector<std::size_t>> flights;
     std::vector<std::size_t> called(all.turns()); // by one at a time
     std::deque<std::atomic<bool>> under_way(all.turns());
+    std::deque<std::atomic<int>> here(all.turns());
     std::atomic<std::size_t> led{0}, followed{0};
     all.at({
         .wait =
             [&](turn t) {
                 bool leads = false;
+                ++here[t.n];
                 auto const r = flights.call(t.n, [&] {
                     leads = true;
                     all.check(!under_way[t.n].exchange(true));
                     ++called[t.n];
+                    while (here[t.n] < 2)
+                        give_way();
                     for (int i = 0; i != 5; ++i)
                         give_way();
                     under_way[t.n] = false;
