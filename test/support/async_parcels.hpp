@@ -391,9 +391,13 @@ private:
 
     void emit()
     {
-        signal_.emit(asio::cancellation_type::none); // asks for nothing
+        if (random_() % 4 == 0) {
+            signal_.emit(asio::cancellation_type::none); // asks for nothing
+            return;
+        }
+        if (std::exchange(asked_, true))
+            return; // by one type, so that it is known by which
         type_ = random_() % 3;
-        asked_ = true;
         signal_.emit(cancellations::types[type_]);
     }
 
