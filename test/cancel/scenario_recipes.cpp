@@ -52,6 +52,21 @@ namespace tracing {
 
 using namespace spindle_test;
 
+namespace {
+
+// A client that is cancelled closes its socket: whoever writes to it then fails, and has
+// nobody to tell.
+spindle::scheduler_options whose_peer_may_go()
+{
+    return {.unhandled_exception = [](std::exception_ptr e, spindle::fiber_info const&) {
+        auto const ec = error_in(e);
+        if (ec != asio::error::broken_pipe && ec != asio::error::connection_reset)
+            std::terminate();
+    }};
+}
+
+} // namespace
+
 BOOST_AUTO_TEST_CASE(a_rate_limiter)
 {
     printed out;
@@ -67,14 +82,14 @@ BOOST_AUTO_TEST_CASE(a_broadcast)
 BOOST_AUTO_TEST_CASE(a_pipelined_proxy)
 {
     printed out;
-    over_every_step(recipes::pipelined_requests);
+    over_every_step_of_a_program(recipes::pipelined_requests, whose_peer_may_go());
 }
 
 // Who writes is on an executor of its own, and belongs to nobody.
 BOOST_AUTO_TEST_CASE(a_socket_that_moves)
 {
     printed out;
-    over_every_step_of_a_program(recipes::socket_that_moves);
+    over_every_step_of_a_program(recipes::socket_that_moves, whose_peer_may_go());
 }
 
 // What it leaks, and its clients, end with their scheduler only.
