@@ -154,20 +154,16 @@ void accept_all(std::shared_ptr<server> const& s)
     (void)never.receive();
 }
 
-int run(std::uint16_t port)
+void run_server(std::uint16_t port)
 {
-    spindle::dump_on_signal(SIGQUIT);
-    return spindle::run([&] {
-        auto const s = std::make_shared<server>(port);
-        std::cout << "listening on " << s->acceptor.local_endpoint().port() << std::endl;
-        auto acceptor = spindle::spawn({.name = "acceptor"}, [&] { accept_all(s); });
-        (void)s->over.receive();
-        s->acceptor.close();
-        acceptor.join();
-        if (s->deadlock)
-            wait_for_what_does_not_come();
-        return EXIT_SUCCESS;
-    });
+    auto const s = std::make_shared<server>(port);
+    std::cout << "listening on " << s->acceptor.local_endpoint().port() << std::endl;
+    auto acceptor = spindle::spawn({.name = "acceptor"}, [&] { accept_all(s); });
+    (void)s->over.receive();
+    s->acceptor.close();
+    acceptor.join();
+    if (s->deadlock)
+        wait_for_what_does_not_come();
 }
 
 } // namespace
@@ -188,7 +184,9 @@ int main(int argc, char** argv)
             std::cout << known;
             return EXIT_SUCCESS;
         }
-        return run(port);
+        spindle::dump_on_signal(SIGQUIT);
+        spindle::run([&] { run_server(port); });
+        return EXIT_SUCCESS;
     } catch (std::exception const& e) {
         std::cerr << "inspect: " << e.what() << '\n';
         return EXIT_FAILURE;

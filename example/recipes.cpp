@@ -245,4 +245,5 @@ int main()
             socket_that_moves();
         },
         {.processors = 2});
+    return 0;
 }

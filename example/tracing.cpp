@@ -44,8 +44,7 @@ void compute_for(std::chrono::steady_clock::duration d)
 void work(options const& o)
 {
     spindle::channel<int> parts(4), done(64);
-    spindle::wait_group workers;
-    spindle::task_group all;
+    spindle::task_group all, workers;
 
     all.spawn({.name = "source"}, [&] {
         spindle::close_guard const end(parts);
@@ -55,14 +54,12 @@ void work(options const& o)
             parts.send(i);
         }
     });
-    workers.add(3);
     for (char const* const name : {"worker 1", "worker 2", "worker 3"})
-        all.spawn({.name = name}, [&] {
+        workers.spawn({.name = name}, [&] {
             for (int const part : parts) {
                 compute_for(200us);
                 done.send(part);
             }
-            workers.done();
         });
     for (char const* const name : {"clerk 1", "clerk 2"})
         all.spawn({.name = name}, [&] {

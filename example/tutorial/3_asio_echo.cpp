@@ -94,5 +94,6 @@ int main()
     std::thread second([&] { ioc.run(); }); // <3>
     ioc.run();
     second.join();
+    return 0;
 }
 // end::main[]

@@ -169,5 +169,6 @@ int main()
         },
         {.processors = 1, .on_hog = on_hog}); // <1>
     on_an_io_context();
+    return 0;
 }
 // end::main[]

@@ -111,5 +111,6 @@ int main(int argc, char** argv)
             find_it();
         }
     });
+    return 0;
 }
 // end::main[]

@@ -1,10 +1,11 @@
 //
 // stress/channels.cpp
 // ~~~~~~~~~~~~~~~~~~~
-// Everybody at once on the same channels: fibers that are stopped, plain threads
-// and asynchronous operations that are cancelled, by every kind of send, receive
-// and select. Each value has a number; at the end each was received exactly once
-// or reported as not sent.
+// Everybody at once on the same channels: fibers that are stopped, plain threads,
+// handlers and coroutines whose operations are cancelled by every type, by every kind
+// of send, receive and select; and several who close them. Each value has a number; at
+// the end each was received exactly once or reported as not sent, and each channel was
+// closed by one.
 //
 // SPINDLE_TEST_SEED=n makes everybody decide as in the run that printed n.
 //
@@ -19,27 +20,26 @@
 #include <spindle/this_fiber.hpp>
 
 #include <support/asio_fixture.hpp>
+#include <support/async_parcels.hpp>
 #include <support/channel_fixture.hpp>
+#include <support/parcels.hpp>
+#include <support/waiting.hpp>
 
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/bind_executor.hpp>
-#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/strand.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/test/unit_test.hpp>
 
-#include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <random>
-#include <stop_token>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -58,142 +58,6 @@ using spindle::send_channel;
 namespace this_fiber = spindle::this_fiber;
 
 namespace {
-
-using random_engine = std::mt19937_64;
-
-// A value with a number, of which there is one at a time.
-struct parcel {
-    static constexpr std::size_t none = ~std::size_t{0};
-
-    explicit parcel(std::size_t n) noexcept : number(n) {}
-    parcel(parcel&& other) noexcept : number(std::exchange(other.number, none)) {}
-    parcel& operator=(parcel&& other) noexcept
-    {
-        number = std::exchange(other.number, none);
-        return *this;
-    }
-
-    std::size_t number;
-};
-
-// What became of each value.
-class account {
-public:
-    explicit account(std::size_t values) : sent_(values), received_(values) {}
-
-    void sent(std::size_t n) { ++sent_[n]; }
-    void received(parcel const& p)
-    {
-        if (p.number < received_.size())
-            ++received_[p.number];
-        else
-            wrong();
-    }
-    void check(bool ok)
-    {
-        if (!ok)
-            wrong();
-    }
-    void wrong() { ++wrong_; }
-
-    // With nobody else at it.
-    void settle(bool closed_early) const
-    {
-        std::size_t lost = 0, twice = 0, unsent = 0, carried = 0;
-        for (std::size_t i = 0; i != sent_.size(); ++i) {
-            auto const s = sent_[i].load(), r = received_[i].load();
-            lost += s == 1 && r == 0;
-            twice += s > 1 || r > 1;
-            unsent += s == 0 && r != 0;
-            carried += s == 1 && r == 1;
-        }
-        BOOST_TEST(lost == 0u, lost << " values were sent and not received");
-        BOOST_TEST(twice == 0u, twice << " values went twice");
-        BOOST_TEST(unsent == 0u, unsent << " values were received and reported as not sent");
-        BOOST_TEST(wrong_ == 0u);
-        BOOST_TEST((closed_early || carried > 0u));
-    }
-
-private:
-    std::vector<std::atomic<int>> sent_, received_;
-    std::atomic<std::size_t> wrong_{0};
-};
-
-// A token whose stop is requested soon, whoever takes it.
-class alarm_clock {
-public:
-    explicit alarm_clock(std::uint64_t s)
-        : thread_([this, s](std::stop_token over) {
-              random_engine random(s);
-              while (!over.stop_requested()) {
-                  std::this_thread::sleep_for(std::chrono::microseconds(random() % 200));
-                  std::stop_source next;
-                  {
-                      std::lock_guard guard(mutex_);
-                      std::swap(source_, next);
-                  }
-                  next.request_stop();
-              }
-              std::lock_guard guard(mutex_);
-              source_.request_stop();
-          })
-    {
-    }
-
-    std::stop_token token()
-    {
-        std::lock_guard guard(mutex_);
-        return source_.get_token();
-    }
-
-private:
-    std::mutex mutex_;
-    std::stop_source source_;
-    std::jthread thread_;
-};
-
-struct world {
-    world(std::size_t capacity, std::size_t n, std::uint64_t s)
-        : channels{channel<parcel>(capacity), channel<parcel>(capacity)}, values(n), clock(s),
-          book_(n)
-    {
-    }
-
-    // A number that nobody has sent, or nothing.
-    std::optional<std::size_t> next()
-    {
-        auto const n = given.fetch_add(1);
-        return n < values ? std::optional(n) : std::nullopt;
-    }
-
-    account& book() { return book_; }
-
-    channel<parcel> const channels[2];
-    std::size_t const values;
-    std::atomic<std::size_t> given{0};
-    alarm_clock clock;
-
-private:
-    account book_;
-};
-
-std::chrono::microseconds some_time(random_engine& random)
-{
-    return std::chrono::microseconds(random() % 100);
-}
-
-enum class outcome { sent, not_sent, closed };
-
-outcome outcome_of(spindle::error_code ec, account& a)
-{
-    if (!ec)
-        return outcome::sent;
-    if (ec == spindle::errc::channel_closed)
-        return outcome::closed;
-    a.check(
-        ec == asio::error::would_block || ec == asio::error::timed_out || ec == aborted);
-    return outcome::not_sent;
-}
 
 // Sends p, in one of the ways there are.
 outcome send_somehow(world& w, parcel& p, random_engine& random)
@@ -372,7 +236,7 @@ void consume(world& w, receive_channel<parcel> (&in)[2], std::size_t mine, rando
 // Runs piece() in fibers, one after another, each of which is stopped some time;
 // until one returns.
 template <class Piece>
-void in_fibers_that_are_stopped(account& a, random_engine& random, Piece piece)
+void in_fibers_that_are_stopped(ledger& a, random_engine& random, Piece piece)
 {
     for (;;) {
         auto f = spindle::spawn([&] {
@@ -392,81 +256,104 @@ void in_fibers_that_are_stopped(account& a, random_engine& random, Piece piece)
     }
 }
 
-using strand = asio::strand<asio::io_context::executor_type>;
-
-// One asynchronous operation at a time, cancelled now and then. Goes once there is
-// nothing to do any more.
-class async_actor : public std::enable_shared_from_this<async_actor> {
+// Everybody closes both channels at the same time: plain threads, fibers, a handler and a
+// coroutine; and some time a guard, which does not say whether it came first.
+class closers {
 public:
-    async_actor(world& w, asio::io_context& ioc, std::uint64_t s)
-        : world_(w), strand_(asio::make_strand(ioc)), random_(s)
+    closers(world& w, on_scheduler& sched, asio::io_context& ioc, std::uint64_t s)
+        : world_(w), guarded_(s % 2 != 0)
     {
-    }
-
-private:
-    template <class Handler>
-    auto token(Handler handler)
-    {
-        return asio::bind_cancellation_slot(
-            signal_.slot(), asio::bind_executor(strand_, std::move(handler)));
-    }
-
-public:
-    void produce()
-    {
-        if (!held_)
-            held_ = world_.next();
-        if (!held_)
-            return;
-        world_.channels[random_() % 2].async_send(
-            parcel(*held_), token([self = shared_from_this()](spindle::error_code ec) {
-                auto& a = self->world_.book();
-                auto const how = outcome_of(ec, a);
-                if (how == outcome::sent)
-                    a.sent(*self->held_);
-                if (how == outcome::closed)
-                    return;
-                self->held_.reset(); // lost, if it was not sent
-                self->produce();
-            }));
-        maybe_cancel();
-    }
-
-    void consume(std::size_t side)
-    {
-        world_.channels[side].async_receive(token(
-            [self = shared_from_this(), side](spindle::error_code ec, std::optional<parcel> v) {
-                auto& a = self->world_.book();
-                a.check(!ec || (ec == aborted && !v));
-                if (v)
-                    a.received(*v);
-                if (v || ec)
-                    self->consume(side);
-            }));
-        maybe_cancel();
-    }
-
-    strand const& executor() const { return strand_; }
-
-private:
-    void maybe_cancel()
-    {
-        if (random_() % 3 == 0)
-            asio::post(strand_, [self = shared_from_this()] {
-                self->signal_.emit(asio::cancellation_type::total);
+        random_engine seeds(s);
+        for (int i = 0; i != 2; ++i)
+            threads_.emplace_back([this, mine = seeds()] { when_all_are_here(mine); });
+        for (int i = 0; i != 2; ++i)
+            threads_.emplace_back([this, &sched, mine = seeds()] {
+                sched.run([&] { when_all_are_here(mine); });
             });
+        threads_.emplace_back([this] { guard_when_all_are_here(); });
+        ++here_;
+        call_when_all_are_here(ioc, seeds());
+        asio::co_spawn(ioc, await_all_being_here(ioc, seeds()), asio::detached);
+    }
+
+    // Nobody has closed them before.
+    void join()
+    {
+        for (auto& t : threads_)
+            t.join();
+        BOOST_TEST(eventually([&] { return gone_ == everybody; }));
+        for (auto const& each : closed_) {
+            int const n = each;
+            BOOST_TEST((n == 1 || (n == 0 && guarded_)), n << " have closed one channel");
+        }
+    }
+
+private:
+    static constexpr int everybody = 7;
+
+    void when_all_are_here(std::uint64_t mine)
+    {
+        ++here_;
+        world_.book().check(until([this] { return here_ == everybody; }));
+        close(mine);
+    }
+
+    void guard_when_all_are_here()
+    {
+        ++here_;
+        world_.book().check(until([this] { return here_ == everybody; }));
+        if (guarded_) {
+            spindle::close_guard const first(world_.channels[0]), second(world_.channels[1]);
+        }
+        ++gone_;
+    }
+
+    void call_when_all_are_here(asio::io_context& ioc, std::uint64_t mine)
+    {
+        asio::post(ioc, [this, &ioc, mine] {
+            if (here_ == everybody)
+                close(mine);
+            else
+                call_when_all_are_here(ioc, mine);
+        });
+    }
+
+    asio::awaitable<void> await_all_being_here(asio::io_context& ioc, std::uint64_t mine)
+    {
+        ++here_;
+        while (here_ != everybody)
+            co_await asio::post(ioc, asio::use_awaitable);
+        close(mine);
+    }
+
+    void close(std::uint64_t mine)
+    {
+        auto& a = world_.book();
+        for (auto const side : {mine % 2, 1 - mine % 2}) {
+            auto const& ch = world_.channels[side];
+            auto const ec = error_of([&] { ch.close(); });
+            a.check(!ec || ec == spindle::errc::channel_closed);
+            closed_[side] += !ec;
+            // First or not: it is closed for everybody.
+            spindle::error_code why;
+            a.check(ch.is_closed());
+            a.check(!ch.try_send(parcel(parcel::none), why) && why == spindle::errc::channel_closed);
+        }
+        ++gone_;
     }
 
     world& world_;
-    strand strand_;
-    random_engine random_;
-    asio::cancellation_signal signal_;
-    std::optional<std::size_t> held_;
+    bool const guarded_;
+    std::atomic<int> here_{0}, gone_{0};
+    std::array<std::atomic<int>, 2> closed_{};
+    std::vector<std::thread> threads_;
 };
 
 // Producers and consumers of all kinds, until everything was sent, or until
 // somebody has closed the channels meanwhile.
-void everybody(unsigned processors, std::size_t capacity, bool early, std::uint64_t s)
+void everybody(
+    unsigned processors, std::size_t capacity, bool early, cancellations& cancelled,
+    std::uint64_t s)
 {
     random_engine seeds(s);
     world w(capacity, scaled(50'000), seeds());
@@ -479,8 +366,9 @@ void everybody(unsigned processors, std::size_t capacity, bool early, std::uint6
             runners.emplace_back([&] { ioc.run(); });
 
         for (std::size_t side = 0; side != 2; ++side) {
-            auto const actor = std::make_shared<async_actor>(w, ioc, seeds());
-            asio::post(actor->executor(), [actor, side] { actor->consume(side); });
+            std::make_shared<async_actor>(w, cancelled, ioc, seeds())->consume_by_handlers(side);
+            std::make_shared<async_actor>(w, cancelled, ioc, seeds())
+                ->consume_by_a_coroutine(side);
         }
         for (std::size_t i = 0; i != 2; ++i)
             receivers.emplace_back([&, i, random = random_engine(seeds())]() mutable {
@@ -497,15 +385,18 @@ void everybody(unsigned processors, std::size_t capacity, bool early, std::uint6
                 });
             });
 
-        std::atomic<int> producing{2};
-        for (int i = 0; i != 2; ++i) {
+        std::atomic<int> producing{4};
+        for (int i = 0; i != 4; ++i) {
             // Its last reference goes with its last operation.
-            std::shared_ptr<async_actor> actor(
-                new async_actor(w, ioc, seeds()), [&producing](async_actor* p) {
+            std::shared_ptr<async_actor> const actor(
+                new async_actor(w, cancelled, ioc, seeds()), [&producing](async_actor* p) {
                     delete p;
                     --producing;
                 });
-            asio::post(actor->executor(), [actor] { actor->produce(); });
+            if (i % 2 == 0)
+                actor->produce_by_handlers();
+            else
+                actor->produce_by_a_coroutine();
         }
         senders.emplace_back([&, random = random_engine(seeds())]() mutable {
             std::optional<std::size_t> held;
@@ -521,18 +412,17 @@ void everybody(unsigned processors, std::size_t capacity, bool early, std::uint6
                 });
             });
 
+        auto const when = seeds() % w.values;
+        auto const how = seeds();
         if (early) {
-            auto const when = seeds() % w.values;
             BOOST_TEST(eventually([&] { return w.given >= when; }));
-            for (auto const& ch : w.channels)
-                ch.close();
+            closers(w, sched, ioc, how).join();
         }
         for (auto& t : senders)
             t.join();
         BOOST_TEST(eventually([&] { return producing == 0; }));
         if (!early)
-            for (auto const& ch : w.channels)
-                ch.close();
+            closers(w, sched, ioc, how).join();
         for (auto& t : receivers)
             t.join();
         guard.reset();
@@ -566,15 +456,18 @@ void over_shapes(Function fn)
 
 BOOST_AUTO_TEST_CASE(each_value_is_received_once_or_was_not_sent)
 {
-    over_shapes([](unsigned processors, std::size_t capacity, std::uint64_t s) {
-        everybody(processors, capacity, false, s);
+    cancellations cancelled;
+    over_shapes([&](unsigned processors, std::size_t capacity, std::uint64_t s) {
+        everybody(processors, capacity, false, cancelled, s);
     });
+    cancelled.settle();
 }
 
 BOOST_AUTO_TEST_CASE(also_where_somebody_closes_the_channels_early)
 {
-    over_shapes([](unsigned processors, std::size_t capacity, std::uint64_t s) {
-        everybody(processors, capacity, true, s);
+    cancellations cancelled;
+    over_shapes([&](unsigned processors, std::size_t capacity, std::uint64_t s) {
+        everybody(processors, capacity, true, cancelled, s);
     });
 }
 

@@ -13,6 +13,7 @@
 #include <spindle/cancel/cancel_scope.hpp>
 #include <spindle/cancel/shielded.hpp>
 #include <spindle/run.hpp>
+#include <spindle/scheduler_options.hpp>
 #include <spindle/spawn.hpp>
 #include <spindle/this_fiber.hpp>
 #include <support/asio_fixture.hpp>
@@ -134,12 +135,13 @@ over_every_step(std::function<void()> const& fn, std::initializer_list<by> ways 
 }
 
 // A scheduler for each run: what it has started by go() ends with that.
-inline void over_every_step_of_a_program(std::function<void()> const& fn)
+inline void over_every_step_of_a_program(
+    std::function<void()> const& fn, spindle::scheduler_options options = {})
 {
     over_ways_and_processors(cancelled, [&](by how, unsigned n) {
+        options.processors = n;
         return until_not_hit([&](std::size_t at) {
-            auto const s =
-                spindle::run([&] { return cancel_at_step(how, fn, at); }, {.processors = n});
+            auto const s = spindle::run([&] { return cancel_at_step(how, fn, at); }, options);
             check_nothing_left();
             return s;
         });

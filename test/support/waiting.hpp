@@ -21,8 +21,16 @@
 
 namespace spindle_test {
 
-// Fibers of the process that wait for that, and have left their threads: one that is about
-// to has said so already, but whoever looks at it sees a fiber that runs.
+// Whether a fiber waits for that, and has left its thread: one that is about to has said so
+// already, but whoever looks at it sees a fiber that runs.
+inline bool is_in(spindle::detail::fiber_record const& g, spindle::detail::wait_reason why)
+{
+    using namespace spindle::detail;
+    return g.state.load(std::memory_order_relaxed) == fiber_state::waiting
+        && g.reason.load(std::memory_order_relaxed) == why && saved_stack_pointer(*g.ctx()) != 0;
+}
+
+// Fibers of the process of which that is true.
 inline std::size_t fibers_in(spindle::detail::wait_reason why)
 {
     using namespace spindle::detail;
@@ -33,9 +41,7 @@ inline std::size_t fibers_in(spindle::detail::wait_reason why)
     for_each_record(
         [](fiber_record& g, void* p) {
             auto& f = *static_cast<decltype(found)*>(p);
-            f.n += g.state.load(std::memory_order_relaxed) == fiber_state::waiting
-                && g.reason.load(std::memory_order_relaxed) == f.why
-                && saved_stack_pointer(*g.ctx()) != 0;
+            f.n += is_in(g, f.why);
         },
         &found);
     return found.n;

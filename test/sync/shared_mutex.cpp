@@ -13,11 +13,14 @@
 #include <spindle/sync/wait_group.hpp>
 #include <spindle/this_fiber.hpp>
 
+#include <spindle/detail/fiber/park.hpp>
+
 #include <support/child.hpp>
 #include <support/fixture.hpp>
 #include <support/hop.hpp>
 #include <support/waiting.hpp>
 
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/test/unit_test.hpp>
 
@@ -25,6 +28,7 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <functional>
 #include <mutex>
 #include <numeric>
@@ -190,6 +194,76 @@ BOOST_AUTO_TEST_CASE(a_writer_waits_for_a_bounded_number_of_sections)
                 BOOST_TEST(most <= 6);
         });
     }
+}
+
+// The bound that doc/design/mutex.adoc gives, on any number of processors: from when a
+// writer waits until it owns the mutex, each of the readers has at most one section, and
+// one more for each writer before it. Counted in sections, from when somebody else has
+// seen it wait (lock()), or its initiation has returned (async_lock()): so nothing depends
+// on who runs when. The readers never stop, and hold it while they yield: one that could
+// come in past a writer would do so for ever.
+BOOST_AUTO_TEST_CASE(once_a_writer_waits_each_reader_has_one_section_for_it_and_each_before_it)
+{
+    constexpr int readers = 6, writers = 3;
+    constexpr long enough = 200'000; // or a writer that starves would do so for ever
+    constexpr auto rounds = spindle_test::scaled(200);
+    for (bool const async : {false, true})
+        over_processors([async](spindle::scheduler& s) {
+            shared_mutex m;
+            std::atomic<bool> done{false};
+            std::atomic<long> sections{0};
+            spindle::wait_group reading;
+            for (int i = 0; i != readers; ++i)
+                reading.go([&] {
+                    while (!done && sections < enough) {
+                        std::shared_lock const lock(m);
+                        ++sections;
+                        spindle::this_fiber::yield();
+                    }
+                });
+            std::vector<long> most(writers);
+            for (std::size_t round = 0; round != rounds; ++round) {
+                std::vector<long> from(writers);
+                std::vector<std::atomic<long>> to(writers);
+                std::vector<std::atomic<spindle::detail::fiber_record*>> who(writers);
+                spindle::wait_group writing;
+                // Nobody else is let in before all of them wait.
+                std::shared_lock mine(m);
+                for (std::size_t w = 0; w != writers; ++w) {
+                    if (async) {
+                        writing.add();
+                        m.async_lock(boost::asio::bind_executor(
+                            s.get_executor(),
+                            [&, w](spindle::error_code, std::unique_lock<shared_mutex> lock) {
+                                to[w] = sections.load();
+                                lock.unlock();
+                                writing.done();
+                            }));
+                    } else {
+                        writing.go([&, w] {
+                            who[w] = spindle::detail::current_fiber();
+                            std::unique_lock const lock(m);
+                            to[w] = sections.load();
+                        });
+                        BOOST_REQUIRE(until([&] {
+                            return who[w] && spindle_test::is_in(*who[w].load(), locking);
+                        }));
+                    }
+                    from[w] = sections.load();
+                }
+                mine.unlock();
+                writing.wait();
+                for (std::size_t w = 0; w != writers; ++w)
+                    most[w] = std::max(most[w], to[w] - from[w]);
+            }
+            done = true;
+            reading.wait();
+            for (int w = 0; w != writers; ++w)
+                BOOST_TEST(
+                    most[static_cast<std::size_t>(w)] <= readers * (w + 1),
+                    most[static_cast<std::size_t>(w)] << " sections before writer " << w);
+            BOOST_TEST(most.back() > 0); // else nobody has read
+        });
 }
 
 // Nor does a reader wait for more than a few writers, however many want it.

@@ -26,9 +26,9 @@ namespace spindle {
  *
  * A writer that waits stops new readers; when a writer is done, all readers that
  * wait by then come in, and after them the next writer. So neither starves: a
- * writer waits for one batch of readers for each writer before it, a reader for
- * a few writers. For the same reason a reader must not lock it once more: it would
- * wait for a writer that waits for it.
+ * writer waits for the readers inside, and for one batch of readers for each writer
+ * before it; a reader for a few writers. For the same reason a reader must not lock
+ * it once more: it would wait for a writer that waits for it.
  *
  * @par Example
  * @code
