@@ -86,6 +86,9 @@ void sleep_for(std::chrono::duration<Rep, Period> const& d)
 /**
  * Inside a `cancel_scope` it is the innermost one's: requested when that scope is
  * cancelled, one around it, or the fiber.
+ *
+ * A wait that the stop ends may throw a moment before the token says so, and before its
+ * callbacks have run: `stop_requested()` below is true by then.
  */
 [[nodiscard]] SPINDLE_DECL std::stop_token get_stop_token();
 
