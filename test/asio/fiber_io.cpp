@@ -16,15 +16,23 @@
 #include <support/asio_fixture.hpp>
 
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/async_result.hpp>
 #include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/test/unit_test.hpp>
+#include <boost/version.hpp>
+
+#if BOOST_VERSION >= 108200
+#include <boost/asio/bind_immediate_executor.hpp>
+#endif
 
 #include <array>
 #include <atomic>
@@ -33,6 +41,8 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 using namespace spindle_test;
@@ -179,6 +189,18 @@ BOOST_AUTO_TEST_CASE(a_stop_meets_a_composed_read_on_a_strand_of_the_users)
     });
 }
 
+#if BOOST_VERSION >= 108200
+BOOST_AUTO_TEST_CASE(a_stop_meets_a_composed_read_on_an_immediate_executor_of_the_users)
+{
+    stopped_readers_lose_nothing("async_read, immediate executor", [](local_socket& s) {
+        std::array<char, 600> text;
+        asio::async_read(
+            s, asio::buffer(text),
+            asio::bind_immediate_executor(asio::make_strand(s.get_executor()), use_fiber));
+    });
+}
+#endif
+
 BOOST_AUTO_TEST_CASE(a_stop_meets_a_composed_write)
 {
     stops_against("async_write", many / 16, [](asio::io_context& ioc) {
@@ -196,6 +218,65 @@ BOOST_AUTO_TEST_CASE(a_stop_meets_a_composed_write)
         if (ec)
             throw system_error(ec);
     });
+}
+
+namespace {
+
+// A fiber is stopped while a handler of its operation runs on a thread that is not its
+// own: as an intermediate one, it may change what the cancellation slot is connected to.
+// `executor_of(handler, ioc)` is where it runs.
+template <class Token, class ExecutorOf>
+void a_stop_is_not_beside_a_handler(Token token, ExecutorOf executor_of)
+{
+    asio::io_context ioc;
+    std::atomic<bool> inside{false}, asked{false};
+    auto beside = false;
+    spindle::spawn(
+        ioc,
+        [&] {
+            auto child = spindle::spawn([&] {
+                return std::get<0>(asio::async_initiate<Token, void(error_code)>(
+                    [&](auto handler) {
+                        asio::get_associated_cancellation_slot(handler).assign(
+                            [&](asio::cancellation_type) { beside = beside || inside; });
+                        auto const ex = executor_of(handler, ioc);
+                        asio::post(ex, [&, h = std::move(handler)]() mutable {
+                            inside = true;
+                            (void)eventually([&] { return asked.load(); });
+                            inside = false;
+                            std::move(h)(error_code());
+                        });
+                    },
+                    token));
+            });
+            while (!inside)
+                this_fiber::sleep_for(100us);
+            child.request_stop();
+            asked = true;
+            BOOST_TEST(!child.join());
+        },
+        asio::detached);
+    ioc.run();
+    BOOST_TEST(!beside);
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_stop_is_not_beside_a_handler_on_an_executor_of_the_users)
+{
+    asio::thread_pool pool(1);
+    a_stop_is_not_beside_a_handler(
+        asio::bind_executor(pool.get_executor(), asio::as_tuple(use_fiber)),
+        [](auto const& handler, asio::io_context& ioc) {
+            return asio::get_associated_executor(handler, ioc.get_executor());
+        });
+#if BOOST_VERSION >= 108200
+    a_stop_is_not_beside_a_handler(
+        asio::bind_immediate_executor(pool.get_executor(), asio::as_tuple(use_fiber)),
+        [](auto const& handler, asio::io_context& ioc) {
+            return asio::get_associated_immediate_executor(handler, ioc.get_executor());
+        });
+#endif
 }
 
 // --- stops that stay --------------------------------------------------------------

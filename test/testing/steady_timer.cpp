@@ -23,7 +23,13 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
+#include <boost/asio/system_executor.hpp>
 #include <boost/test/unit_test.hpp>
+#include <boost/version.hpp>
+
+#if BOOST_VERSION >= 108200
+#include <boost/asio/bind_immediate_executor.hpp>
+#endif
 
 #include <chrono>
 #include <optional>
@@ -197,6 +203,37 @@ BOOST_AUTO_TEST_CASE(handlers_run_where_they_belong)
             done.wait();
         },
         {.seeds = 20});
+}
+
+namespace {
+
+template <class Timer>
+void never_completes_inside_the_call()
+{
+    asio::io_context ioc;
+    Timer timer(ioc, typename Timer::time_point());
+    auto calls = 0;
+    auto const handler = [&](error_code ec) {
+        BOOST_TEST(!ec);
+        ++calls;
+    };
+    timer.async_wait(handler);
+#if BOOST_VERSION >= 108200
+    timer.async_wait(asio::bind_immediate_executor(asio::system_executor(), handler));
+#else
+    timer.async_wait(handler);
+#endif
+    BOOST_TEST(calls == 0);
+    ioc.run();
+    BOOST_TEST(calls == 2);
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_time_that_has_passed_is_told_later_as_asios)
+{
+    never_completes_inside_the_call<asio::steady_timer>();
+    never_completes_inside_the_call<steady_timer>();
 }
 
 BOOST_AUTO_TEST_CASE(outside_it_is_a_real_one)

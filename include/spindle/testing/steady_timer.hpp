@@ -51,7 +51,8 @@ public:
     // Before a wait begins.
     void arm();
 
-    // For async_wait().
+    // For async_wait(). Asio's timers know no immediate completion.
+    using always_posted = void;
     bool must_wait() noexcept { return !passed_ && clock::now() < expiry_; }
     spindle::detail::spin_lock lock;
     spindle::detail::wait_queue waiters;

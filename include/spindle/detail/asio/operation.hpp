@@ -25,6 +25,11 @@
 #include <boost/asio/execution/executor.hpp>
 #include <boost/version.hpp>
 
+#if BOOST_VERSION >= 108200
+#include <boost/asio/associated_immediate_executor.hpp>
+#include <boost/asio/bind_immediate_executor.hpp>
+#endif
+
 #include <array>
 #include <cstddef>
 #include <exception>
@@ -442,5 +447,26 @@ struct boost::asio::associated_executor<
             *spindle::detail::associated_fiber_io<Handler, std::nullptr_t>::get(b.get()));
     }
 };
+
+#if BOOST_VERSION >= 108200
+// bind_immediate_executor(ex, use_fiber): the same.
+template <class Handler, class Executor, class Candidate>
+    requires(
+        boost::asio::execution::is_executor_v<Executor>
+        && spindle::detail::handler_of_fiber<Handler>)
+struct boost::asio::associated_immediate_executor<
+    boost::asio::immediate_executor_binder<Handler, Executor>, Candidate> {
+    using type = spindle::detail::locked_executor<Executor>;
+
+    static type get(
+        boost::asio::immediate_executor_binder<Handler, Executor> const& b,
+        Candidate const&) noexcept
+    {
+        return type(
+            b.get_immediate_executor(),
+            *spindle::detail::associated_fiber_io<Handler, std::nullptr_t>::get(b.get()));
+    }
+};
+#endif
 
 #endif // SPINDLE_DETAIL_ASIO_OPERATION_HPP

@@ -176,6 +176,8 @@ private:
 // An operation that completes at once, inside its initiation, has the lock.
 class immediate_executor {
 public:
+    using is_associated_executor = void; // handlers need not go on from here
+
     explicit immediate_executor(fiber_io& io) noexcept : io_(&io) {}
 
     template <class Function>

@@ -18,6 +18,7 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/execution/context.hpp>
@@ -206,15 +207,36 @@ protected:
     {
         unlist();
 #if BOOST_VERSION >= 108200
-        boost::asio::dispatch(
-            boost::asio::get_associated_immediate_executor(handler_, executor()),
-            call_of(*this));
+        using immediate = boost::asio::associated_immediate_executor<Handler, executor_type>;
+        if constexpr (is_default<immediate>) {
+            boost::asio::post(executor(), call_of(*this));
+        } else {
+            // As Asio: from there a handler goes on to the executor of its own.
+            auto const ex = immediate::get(handler_, executor());
+            if constexpr (has_own_executor<typename immediate::type>)
+                boost::asio::dispatch(ex, boost::asio::bind_executor(executor(), call_of(*this)));
+            else
+                boost::asio::dispatch(ex, call_of(*this));
+        }
 #else
         boost::asio::post(executor(), call_of(*this));
 #endif
     }
 
 private:
+#if BOOST_VERSION >= 108200
+    // Nothing is associated with the handler, and Asio's default holds.
+    template <class Associated>
+    static constexpr bool is_default = requires {
+        typename Associated::asio_associated_immediate_executor_is_unspecialised;
+    } || requires { typename Associated::asio_associated_executor_is_unspecialised; };
+
+    template <class Immediate>
+    static constexpr bool has_own_executor
+        = !is_default<boost::asio::associated_executor<Handler>>
+        && !requires { typename Immediate::is_associated_executor; };
+#endif
+
     // What is posted: destroyed without being called, it takes the operation along.
     struct call {
         explicit call(async_operation& op) noexcept : self(&op) {}

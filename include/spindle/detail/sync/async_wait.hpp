@@ -30,12 +30,15 @@ namespace spindle::detail {
 //                      what it came for; true: it is to join the queue
 //   void give_back()   if anything was got: from one that is destroyed before its
 //                      handler could run
+//   always_posted      a type, if no handler is to run in the immediate executor
 template <class What, class Handler>
 class wait_operation final
     : public queued_operation<wait_operation<What, Handler>, queued_waiter, Handler> {
     using base = queued_operation<wait_operation<What, Handler>, queued_waiter, Handler>;
 
 public:
+    static constexpr bool at_once = !requires { typename What::always_posted; };
+
     wait_operation(Handler&& handler, What& what)
         : base(std::move(handler), what.lock), what_(what)
     {

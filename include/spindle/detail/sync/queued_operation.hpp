@@ -25,10 +25,14 @@ namespace spindle::detail {
 //   end of the execution context. That one alone completes or discards it.
 //
 // `Operation` adds what async_operation wants; its withdraw() may do more than the
-// one here.
+// one here, and its `at_once` be false: then its handler is posted even where the
+// initiation has ended it.
 template <class Operation, class Waiter, class Handler>
 class queued_operation : public async_operation<Operation, Handler>, public Waiter {
     using lock_type = typename Waiter::lock_type;
+
+public:
+    static constexpr bool at_once = true;
 
 protected:
     queued_operation(Handler&& handler, lock_type& lock)
@@ -61,7 +65,10 @@ protected:
             this->discard();
             throw;
         }
-        this->complete_immediately();
+        if constexpr (Operation::at_once)
+            this->complete_immediately();
+        else
+            this->complete();
     }
 
     // Any thread. False: somebody has taken it out of its queue.
