@@ -21,7 +21,6 @@ import statistics
 import subprocess
 import sys
 
-HERE = pathlib.Path(__file__).resolve().parent
 
 # A contender is the program bench_NAME or bench_peer_NAME.
 SPINDLE, GO, CALLBACK = "spindle", "go", "asio_callback"
@@ -403,12 +402,11 @@ def measured_part(build, tables, command, repeats):
 def write_document(path, measured, what):
     """Replaces what lies between the two marks, and nothing else."""
     begin, end = f"// {what}: begin", f"// {what}: end"
-    text = (path if path.exists() else HERE / "benchmarks.adoc.in").read_text()
+    text = path.read_text()
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         sys.exit(f"{path}: needs one line '{begin}' and below it one line '{end}'")
     head, rest = text.split(begin)
     tail = rest.split(end)[1]
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{head}{begin}\n\n{measured}\n\n{end}{tail}")
 
 
