@@ -21,7 +21,6 @@ import statistics
 import subprocess
 import sys
 
-
 # A contender is the program bench_NAME or bench_peer_NAME.
 SPINDLE, GO, CALLBACK = "spindle", "go", "asio_callback"
 CONTENDERS = [SPINDLE, GO, "boost_fiber_static", "boost_fiber_shared",

@@ -15,6 +15,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -76,8 +77,9 @@ namespace stuck {
     asm volatile("");
 }
 
-[[gnu::noinline]] void computing(bool volatile& on)
+[[gnu::noinline]] void computing(std::atomic<bool>& begun, bool volatile& on)
 {
+    begun = true;
     while (on)
         ;
 }
@@ -86,6 +88,7 @@ namespace stuck {
 [[noreturn]] void run(int ready)
 {
     bool volatile on = true;
+    std::atomic<bool> begun{false};
     spindle::run(
         [&] {
             spindle::channel<int> ch;
@@ -94,15 +97,15 @@ namespace stuck {
             spindle::go({.name = "receiver"}, [&] { receiving(ch); });
             spindle::go([&] { recursing(3, m); });
             spindle::go([&] { recursing(3, m); });
-            spindle::go({.name = "busy"}, [&] { computing(on); });
+            spindle::go({.name = "busy"}, [&] { computing(begun, on); });
             if (!until([] {
                     return fibers_in(wait_reason::receive) == 1 &&
                            fibers_in(wait_reason::mutex) == 2;
                 }))
                 ::_exit(1);
             // When main has parked: the last thing that happens.
-            spindle::go([ready] {
-                if (!until([] { return fibers_in(wait_reason::receive) == 2; }))
+            spindle::go([ready, &begun] {
+                if (!until([&] { return begun && fibers_in(wait_reason::receive) == 2; }))
                     ::_exit(3);
                 (void)!::write(ready, "x", 1);
             });
