@@ -161,41 +161,6 @@ BOOST_AUTO_TEST_CASE(writers_and_batches_of_readers_take_turns)
     });
 }
 
-// With readers that come and go all the time a writer waits for those inside, and
-// for none that came after it. What one processor shows exactly, several show by
-// coming to an end.
-BOOST_AUTO_TEST_CASE(a_writer_waits_for_a_bounded_number_of_sections)
-{
-    for (auto const n : spindle_test::processor_counts) {
-        spindle_test::on_scheduler s(spindle_test::without_rescue(n));
-        s.run([&] {
-            shared_mutex m;
-            std::atomic<bool> done{false};
-            std::atomic<int> sections{0};
-            spindle::wait_group all;
-            for (int i = 0; i != 6; ++i)
-                all.go([&] {
-                    while (!done) {
-                        std::shared_lock const lock(m);
-                        ++sections;
-                        spindle::this_fiber::yield();
-                    }
-                });
-            int most = 0;
-            for (int i = 0; i != 100; ++i) {
-                spindle::this_fiber::yield();
-                auto const before = sections.load();
-                std::unique_lock const lock(m);
-                most = std::max(most, sections - before);
-            }
-            done = true;
-            all.wait();
-            if (n == 1)
-                BOOST_TEST(most <= 6);
-        });
-    }
-}
-
 // The bound that doc/design/mutex.adoc gives, on any number of processors: from when a
 // writer waits until it owns the mutex, each of the readers has at most one section, and
 // one more for each writer before it. Counted in sections, from when somebody else has
