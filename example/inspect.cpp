@@ -160,7 +160,7 @@ void run_server(std::uint16_t port)
     std::cout << "listening on " << s->acceptor.local_endpoint().port() << std::endl;
     auto acceptor = spindle::spawn({.name = "acceptor"}, [&] { accept_all(s); });
     (void)s->over.receive();
-    s->acceptor.close();
+    acceptor.request_stop();
     acceptor.join();
     if (s->deadlock)
         wait_for_what_does_not_come();
