@@ -115,14 +115,16 @@ private:
     auto async_send_one(Token&& token)
     {
         return asio::async_initiate<Token, void(bool)>(
-            [this](auto handler) { send_somehow(std::move(handler)); }, token);
+            [this](auto handler) { this->send_somehow(std::move(handler)); }, token);
     }
 
     template <class Token>
     auto async_receive_one(std::size_t side, Token&& token)
     {
         return asio::async_initiate<Token, void(bool)>(
-            [this, side](auto handler) { receive_somehow(side, std::move(handler)); }, token);
+            [this, side](auto handler) {
+                this->receive_somehow(side, std::move(handler));
+            }, token);
     }
 
     // The functions of the cases: which of them has run.
