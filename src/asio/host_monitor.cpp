@@ -54,7 +54,7 @@ void host_monitor::run(monitor_policy& policy) noexcept
     auto trims = time_point::min();
     while (!ending_.load(std::memory_order_seq_cst)) {
         if (soon_.exchange(false, std::memory_order_relaxed))
-            policy.hurry();
+            policy.look_often();
         auto const pause = host_.look_round(policy, hogs_, to_wake_);
         report(hogs_);
         hogs_.clear();

@@ -12,8 +12,8 @@
 
 namespace spindle::detail {
 
-// Whoever meets another thread stays away for a microsecond, or for ten: with the lines of
-// the channel in its core that one does a batch in that time, and not one item.
+// Whoever meets another thread stays away for a microsecond, or for ten: in that time the
+// other, who has the lines of what the lock protects in its core, is in and out many times.
 void biased_lock::take() noexcept
 {
     for (backoff b(64, 256); !lock_.try_lock();)

@@ -92,7 +92,7 @@ void monitor_policy::done(unsigned id, time_point at)
 
 void monitor_policy::missed(unsigned id) { missed_ |= ++memory_[id].misses <= most_misses; }
 
-void monitor_policy::hurry() noexcept
+void monitor_policy::look_often() noexcept
 {
     quiet_ = 0;
     pause_ = shortest_;
@@ -103,7 +103,7 @@ duration monitor_policy::pause()
     still_ = std::exchange(stir_, false) ? 0 : still_ + 1;
     auto const new_call = std::exchange(new_call_, false);
     if (std::exchange(long_call_, false)) {
-        hurry();
+        look_often();
     } else if (quiet_ < looks_before_pauses_grow) {
         ++quiet_;
     } else {

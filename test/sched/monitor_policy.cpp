@@ -162,7 +162,7 @@ BOOST_AUTO_TEST_CASE(for_one_that_is_back_pauses_are_short_for_a_while)
     watched w;
     (void)w.after(0us);
     BOOST_TEST((w.last_pause == 10ms));
-    w.policy.hurry();
+    w.policy.look_often();
     for (int i = 0; i != 50; ++i) {
         ++w.l.slices;
         (void)w.after(w.last_pause);

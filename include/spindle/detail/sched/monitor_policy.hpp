@@ -77,7 +77,7 @@ public:
 
     // Somebody is back who had lost a processor, and will do again what cost it that: short
     // pauses, for a while.
-    SPINDLE_DECL void hurry() noexcept;
+    SPINDLE_DECL void look_often() noexcept;
 
     // The shortest pause.
     duration shortest() const noexcept { return shortest_; }
