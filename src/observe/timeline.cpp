@@ -253,6 +253,15 @@ private:
         return {(p >> 11) + 1, std::uint64_t{p & 0x7ff} + 1};
     }
 
+    // What happened to a processor, which need not have run anything since the trace began.
+    void note_on_processor(
+        trace_event const& e, std::string_view what, std::string_view category,
+        members const& args = {})
+    {
+        processors_.try_emplace(e.processor);
+        out_.instant(on_processor(e.processor), e.time, what, category, args);
+    }
+
     std::string name_of(std::uint64_t id, fiber const& f) const
     {
         std::string name(sizeof f.letters, '\0');
@@ -405,8 +414,8 @@ void timeline::take(trace_event const& e)
         turn(fibers_[e.fiber], e.time, "running");
         break;
     case trace_kind::steal:
-        out_.instant(
-            on_processor(e.processor), e.time, "steals", "steal",
+        note_on_processor(
+            e, "steals", "steal",
             members()
                 .add("from processor", e.value >> 32)
                 .add("fibers", e.value & 0xffff'ffff));
@@ -416,7 +425,7 @@ void timeline::take(trace_event const& e)
         auto const* const what
             = e.kind == trace_kind::handoff ? "handed off" : "taken from a hog";
         close_processor(e.processor, e.time, members().add("then", what));
-        out_.instant(on_processor(e.processor), e.time, what, "retake");
+        note_on_processor(e, what, "retake");
         break;
     }
     case trace_kind::take:

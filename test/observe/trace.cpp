@@ -12,6 +12,8 @@
 
 #include <spindle/blocking.hpp>
 #include <spindle/chan/channel.hpp>
+#include <spindle/detail/observe/timeline.hpp>
+#include <spindle/detail/sched/trace_log.hpp>
 #include <spindle/go.hpp>
 #include <spindle/pin.hpp>
 #include <spindle/sync/wait_group.hpp>
@@ -379,6 +381,25 @@ BOOST_AUTO_TEST_CASE(gives_lines_to_some_fibers_only_where_they_are_many)
     };
     BOOST_TEST(line(2));
     BOOST_TEST(!line(3));
+}
+
+// Each may be the first that is left.
+BOOST_AUTO_TEST_CASE(may_begin_with_any_event)
+{
+    using spindle::detail::trace_kind;
+    for (int kind = 0; kind <= static_cast<int>(trace_kind::woke); ++kind)
+        BOOST_TEST_CONTEXT("event " << kind)
+        {
+            trace_file file;
+            spindle::detail::trace_log::contents log;
+            log.threads.push_back({.system_id = 7, .name = "M"});
+            log.events.push_back(
+                {.kind = static_cast<trace_kind>(kind), .processor = 1, .fiber = 1, .time = 5});
+            std::ofstream out(file.path());
+            BOOST_TEST(spindle::detail::write_timeline(out, log, 100).events == 1u);
+            out.close();
+            BOOST_TEST(file.has({}));
+        }
 }
 
 BOOST_AUTO_TEST_CASE(begins_and_ends_while_fibers_run)
