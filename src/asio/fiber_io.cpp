@@ -107,9 +107,11 @@ void fiber_io::release_to_idle() noexcept
 {
     for (;;) {
         auto w = do_what_was_left();
-        if (word_.compare_exchange_weak(
+        mark_outside();
+        if (word_.compare_exchange_strong(
                 w, idle, std::memory_order_release, std::memory_order_relaxed))
             return;
+        mark_inside();
     }
 }
 
@@ -145,12 +147,13 @@ bool fiber_io::wait() noexcept
             release_to_idle();
             return parked;
         }
+        mark_outside();
         park(*fiber_, &commit, this, wait_reason::operation);
         if ((word_.load(std::memory_order_acquire) & idle) != 0) {
             disconnect();
             return true; // resumed by I2
         }
-        // Refused: the lock is still ours.
+        mark_inside(); // refused: the lock is still ours
     }
 }
 
@@ -182,6 +185,7 @@ void fiber_io::emit() noexcept
                 w, w | (free ? locked : emission), std::memory_order_acq_rel,
                 std::memory_order_relaxed)) {
             if (free) {
+                mark_inside();
                 if (!asio_core_of(*fiber_)->closing())
                     signal_.emit(boost::asio::cancellation_type::all);
                 unlock(&resume_later);
@@ -265,15 +269,17 @@ void fiber_io::unlock(resume_function resume) noexcept
         auto* const starter = owner_;
         if (is_done && starter)
             disconnect();
+        mark_outside();
         if (word_.compare_exchange_strong(
                 w, is_done ? idle : w & ~locked, std::memory_order_acq_rel,
                 std::memory_order_relaxed)) {
             if (is_done && starter)
-                starter->finished(); // I5
+                starter->finished(); // I6
             else if (is_done)
                 resume(*fiber_); // I2
             return;
         }
+        mark_inside();
     }
 }
 

@@ -14,18 +14,24 @@
 #include <spindle/this_fiber.hpp>
 
 #include <support/asio_fixture.hpp>
+#include <support/waiting.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/async_result.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_future.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/test/unit_test.hpp>
 #include <boost/version.hpp>
@@ -49,6 +55,7 @@ using namespace spindle_test;
 using namespace std::chrono_literals;
 namespace this_fiber = spindle::this_fiber;
 using spindle::use_fiber;
+using spindle::detail::wait_reason;
 
 BOOST_AUTO_TEST_SUITE(fiber_io)
 
@@ -277,6 +284,97 @@ BOOST_AUTO_TEST_CASE(a_stop_is_not_beside_a_handler_on_an_executor_of_the_users)
             return asio::get_associated_immediate_executor(handler, ioc.get_executor());
         });
 #endif
+}
+
+// --- where handlers run --------------------------------------------------------------
+
+namespace {
+
+enum class holder { starter, stopper };
+
+// An intermediate handler comes to its executor while the fiber's lock is taken: by the
+// fiber, which is not out of its initiation, or by somebody who stops it. It runs there
+// all the same. `fiber_on` is where the fiber runs; the handler's executor has one thread,
+// that of `pool`.
+template <class Executor, class Token>
+void a_handler_goes_back_to_its_executor(
+    holder who, asio::thread_pool& pool, Executor const& fiber_on, Token token)
+{
+    std::thread::id ran_on;
+    asio::cancellation_signal stop;
+    auto over = spindle::spawn(
+        fiber_on,
+        [&] {
+            asio::async_initiate<Token, void()>(
+                [&](auto h) {
+                    auto slot = asio::get_associated_cancellation_slot(h);
+                    auto const ex = asio::get_associated_executor(h);
+                    auto come_too_early = [&, ex, h = std::move(h)]() mutable {
+                        asio::post(ex, [&, h = std::move(h)]() mutable {
+                            ran_on = std::this_thread::get_id();
+                            std::move(h)();
+                        });
+                        // One after the other: this one says that the first was there.
+                        asio::post(pool, asio::use_future([] {})).wait();
+                    };
+                    if (who == holder::starter)
+                        come_too_early();
+                    else
+                        slot.assign([f = std::make_shared<decltype(come_too_early)>(
+                                         std::move(come_too_early))](asio::cancellation_type) {
+                            (*f)();
+                        });
+                },
+                token);
+        },
+        asio::bind_cancellation_slot(stop.slot(), asio::use_future));
+    if (who == holder::stopper) {
+        BOOST_TEST(eventually([] { return fibers_in(wait_reason::operation) == 1; }));
+        stop.emit(asio::cancellation_type::all);
+    }
+    over.get();
+    BOOST_TEST((ran_on == asio::post(pool, asio::use_future([] {
+                    return std::this_thread::get_id();
+                })).get()));
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_handler_that_finds_the_lock_taken_goes_back_to_its_executor)
+{
+    asio::thread_pool elsewhere(1), pool(1);
+    auto const on_pool = asio::bind_executor(pool.get_executor(), use_fiber);
+    auto const on_strand = asio::bind_executor(asio::make_strand(pool), use_fiber);
+    for (auto const who : {holder::starter, holder::stopper}) {
+        a_handler_goes_back_to_its_executor(who, pool, elsewhere.get_executor(), on_pool);
+        a_handler_goes_back_to_its_executor(who, pool, elsewhere.get_executor(), on_strand);
+    }
+    a_handler_goes_back_to_its_executor(
+        holder::stopper, pool, asio::make_strand(pool), use_fiber);
+}
+
+// As libraries do that give a handler an executor where it has none.
+BOOST_AUTO_TEST_CASE(a_handler_may_be_bound_to_its_own_executor_again)
+{
+    asio::thread_pool pool(2);
+    auto const wait = [] {
+        auto token = use_fiber;
+        asio::async_initiate<spindle::use_fiber_t<>, void()>(
+            [](auto h) {
+                asio::any_io_executor const ex(asio::get_associated_executor(h));
+                auto again = asio::bind_executor(ex, std::move(h));
+                auto const outer = asio::get_associated_executor(again);
+                asio::post(outer, [outer, again = std::move(again)]() mutable {
+                    asio::dispatch(outer, std::move(again));
+                });
+            },
+            token);
+    };
+    spindle::spawn(pool.get_executor(), wait, asio::use_future).get();
+    spindle::spawn(asio::make_strand(pool), wait, asio::use_future).get();
+    asio::io_context ioc;
+    spindle::spawn(ioc, wait, asio::detached);
+    ioc.run();
 }
 
 // --- stops that stay --------------------------------------------------------------

@@ -72,7 +72,8 @@ struct use_fiber_with_error {
  *
  * @par Thread Safety
  * The operation's handlers run one at a time, on whatever threads its
- * io_context has: no strand is needed for the fiber's own operation.
+ * io_context has: no strand is needed for the fiber's own operation. An executor
+ * that is bound to the token, or the fiber's, is where they run.
  */
 template <class Executor = boost::asio::any_io_executor>
 struct use_fiber_t {

@@ -24,6 +24,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <thread>
 #include <type_traits>
 #include <utility>
 
@@ -92,7 +93,9 @@ private:
 //   handlers and every cancellation run one at a time, whatever threads they
 //   come from; the state that decides whether the fiber parks; and the list of
 //   what came while the lock was taken. A lock that is not got is not waited
-//   for: what was to be done is left in the word, and the holder does it.
+//   for: what was to be done is left in the word, and the holder does it. Where
+//   the handler has an executor, the holder sends it back there
+//   (operation_executor.hpp).
 //
 // Who may touch what
 //
@@ -116,7 +119,9 @@ private:
 //       and the next operation waits for it.
 //   I4  A fiber_io is never freed, and goes from one fiber to another: such a
 //       handler may come after the fiber's end.
-//   I5  An operation that the fiber starts and does not wait for has an owner
+//   I5  inside_ is a thread's own id only while that thread holds the lock: it is set
+//       after the lock is taken and cleared before it is released, by its holder.
+//   I6  An operation that the fiber starts and does not wait for has an owner
 //       (started.hpp): the last one out tells that, instead of resuming the fiber.
 //
 // Why it is correct
@@ -137,6 +142,9 @@ private:
 //   Posting the emission to the io_context where one thread runs it: correct,
 //   and two mechanisms instead of one; the lock costs 10 ns an operation.
 //   Waiting for the lock by spinning: an initiation may make system calls.
+//   Keeping the order of what goes back to an executor and what comes there
+//   meanwhile: it would take a queue of our own before the executor's. A composed
+//   operation has, as a rule, one handler on its way.
 //
 // Evidence
 //
@@ -168,6 +176,7 @@ public:
         if (!word_.compare_exchange_strong(
                 w, locked, std::memory_order_acquire, std::memory_order_relaxed)) // I3
             begin_behind_stray();
+        mark_inside();
     }
 
     // The fiber. Initiation threw: nothing was started.
@@ -190,12 +199,32 @@ public:
     template <class Function>
     void execute(Function&& f)
     {
-        if (try_lock()) {
-            scope_exit const release([this] { unlock(&resume_from_handler); }); // if f throws, too
-            std::forward<Function>(f)();
-            return;
-        }
+        if (!try_execute(f))
+            leave(std::forward<Function>(f));
+    }
+
+    // Any thread. Runs f() under the lock, or returns false where that is taken.
+    template <class Function>
+    bool try_execute(Function&& f)
+    {
+        if (!try_lock())
+            return false;
+        scope_exit const release([this] { unlock(&resume_from_handler); }); // if f throws, too
+        std::forward<Function>(f)();
+        return true;
+    }
+
+    // Any thread. Leaves f to whoever holds the lock.
+    template <class Function>
+    void leave(Function&& f)
+    {
         enqueue(*pending_call<std::decay_t<Function>>::make(std::forward<Function>(f)));
+    }
+
+    // Any thread. The lock is held further down on the caller's stack.
+    bool is_inside() const noexcept
+    {
+        return inside_.load(std::memory_order_relaxed) == std::this_thread::get_id();
     }
 
     boost::asio::cancellation_slot slot() noexcept { return signal_.slot(); }
@@ -217,10 +246,19 @@ private:
         auto w = word_.load(std::memory_order_relaxed);
         while ((w & locked) == 0)
             if (word_.compare_exchange_weak(
-                    w, w | locked, std::memory_order_acquire, std::memory_order_relaxed))
+                    w, w | locked, std::memory_order_acquire, std::memory_order_relaxed)) {
+                mark_inside();
                 return true;
+            }
         return false;
     }
+
+    // The holder; I5.
+    void mark_inside() noexcept
+    {
+        inside_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    }
+    void mark_outside() noexcept { inside_.store({}, std::memory_order_relaxed); }
 
     using resume_function = void (*)(fiber_record& g) noexcept;
 
@@ -234,10 +272,11 @@ private:
     void begin_behind_stray() noexcept;
     void release_to_idle() noexcept;
 
-    owner* owner_ = nullptr;        // I5; as fiber_
+    owner* owner_ = nullptr;        // I6; as fiber_
     fiber_record* fiber_ = nullptr; // read by a handler only while its operation goes on
     fiber_io* next_resting_ = nullptr;
     atomic<std::uintptr_t> word_{idle};
+    atomic<std::thread::id> inside_{};
     boost::asio::cancellation_signal signal_; // under the lock
 };
 

@@ -15,9 +15,12 @@
 #include <spindle/detail/asio/bound_executor.hpp>
 #include <spindle/detail/asio/fiber_io.hpp>
 
+#include <boost/asio/associated_allocator.hpp>
+#include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/execution/blocking.hpp>
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/execution/executor.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/query.hpp>
@@ -27,6 +30,67 @@
 #include <utility>
 
 namespace spindle::detail {
+
+// f for the lock, and for `ex`, which is where the caller is. The holder of the lock may
+// be anywhere: it sends f back to `ex`, where f may find the lock taken by another one.
+// Until it is there f counts as work of `ex`.
+template <class Executor, class Function>
+class call_on {
+public:
+    using allocator_type = boost::asio::associated_allocator_t<Function>;
+
+    template <class F>
+    call_on(Executor const& ex, fiber_io& io, F&& f)
+        : executor_(ex),
+          work_(boost::asio::prefer(ex, boost::asio::execution::outstanding_work.tracked)),
+          io_(&io),
+          function_(std::forward<F>(f))
+    {
+    }
+
+    allocator_type get_allocator() const noexcept
+    {
+        return boost::asio::get_associated_allocator(function_);
+    }
+
+    void operator()();
+
+private:
+    Executor executor_;
+    std::decay_t<decltype(boost::asio::prefer(
+        std::declval<Executor const&>(), boost::asio::execution::outstanding_work.tracked))>
+        work_;
+    fiber_io* io_;
+    Function function_;
+};
+
+// By `ex`: f() under the lock, on `ex` and nowhere else.
+template <class Executor, class Function>
+void execute_on(Executor const& ex, fiber_io& io, Function&& f)
+{
+    if (io.is_inside())
+        std::forward<Function>(f)(); // `ex` has called us at once
+    else if (io.try_execute(f))
+        return;
+    // An executor that knows no other place than its caller's has none to go back to.
+    else if constexpr (boost::asio::can_require_v<
+                           Executor, boost::asio::execution::blocking_t::never_t>)
+        io.leave(call_on<Executor, std::decay_t<Function>>(ex, io, std::forward<Function>(f)));
+    else
+        io.leave(std::forward<Function>(f));
+}
+
+template <class Executor, class Function>
+void call_on<Executor, Function>::operator()()
+{
+    auto const allocator = get_allocator();
+    boost::asio::post(
+        work_,
+        boost::asio::bind_allocator(
+            allocator, [ex = executor_, io = io_, f = std::move(function_)]() mutable {
+                execute_on(ex, *io, std::move(f));
+            }));
+}
 
 // Asio hands every handler of an operation that a fiber waits for, final or
 // intermediate, to the handler's associated executor: this one. A free fiber's
@@ -68,17 +132,19 @@ public:
             io_->execute(std::forward<Function>(f));
             return;
         }
-        auto locked = [io = io_, f = std::forward<Function>(f)]() mutable {
-            io->execute(std::move(f));
-        };
-        if constexpr (Never) {
-            if (bound_)
-                boost::asio::post(bound_->executor, std::move(locked));
-            else
-                boost::asio::post(core_->executor_at(nullptr), std::move(locked));
-        } else {
-            bound_->executor.execute(std::move(locked));
+        if (!bound_) {
+            boost::asio::post(
+                core_->executor_at(nullptr),
+                [io = io_, f = std::forward<Function>(f)]() mutable { io->execute(std::move(f)); });
+            return;
         }
+        auto locked = [to = bound_, io = io_, f = std::forward<Function>(f)]() mutable {
+            execute_on(to->executor, *io, std::move(f));
+        };
+        if constexpr (Never)
+            boost::asio::post(bound_->executor, std::move(locked));
+        else
+            bound_->executor.execute(std::move(locked));
     }
 
     static constexpr boost::asio::execution::blocking_t query(
@@ -139,8 +205,8 @@ public:
     template <class Function>
     void execute(Function&& f) const
     {
-        executor_.execute([io = io_, f = std::forward<Function>(f)]() mutable {
-            io->execute(std::move(f));
+        executor_.execute([ex = executor_, io = io_, f = std::forward<Function>(f)]() mutable {
+            execute_on(ex, *io, std::move(f));
         });
     }
 
