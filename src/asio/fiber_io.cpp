@@ -273,10 +273,14 @@ void fiber_io::unlock(resume_function resume) noexcept
         if (word_.compare_exchange_strong(
                 w, is_done ? idle : w & ~locked, std::memory_order_acq_rel,
                 std::memory_order_relaxed)) {
-            if (is_done && starter)
-                starter->finished(); // I6
-            else if (is_done)
+            if (is_done && starter) {
+                auto& core = *asio_core_of(*fiber_);
+                starter->finished(); // I6: the fiber may go
+                if (resume == &resume_from_handler)
+                    core.handler_has_readied();
+            } else if (is_done) {
                 resume(*fiber_); // I2
+            }
             return;
         }
         mark_inside();

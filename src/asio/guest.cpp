@@ -426,6 +426,12 @@ void guest::run_abandoned(fiber_record& g) noexcept
         run_all_here();
 }
 
+void guest::handler_has_readied() noexcept
+{
+    if (closing() && !running_all_)
+        run_all_here();
+}
+
 void guest::run_all_here() noexcept
 {
     if (!has_work_hint())

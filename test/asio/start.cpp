@@ -29,6 +29,7 @@
 
 #include <array>
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -94,6 +95,42 @@ BOOST_AUTO_TEST_CASE(get_of_nothing_is_an_error)
         op.get();
         BOOST_TEST((error_of([&] { op.get(); }) == boost::system::errc::invalid_argument));
     });
+}
+
+// What waits for a started operation goes on, and who drops one waits for that.
+BOOST_AUTO_TEST_CASE(a_context_goes_while_some_are_in_flight)
+{
+    using spindle::use_fiber;
+    spindle::channel<int> never;
+    std::function<void(asio::steady_timer&)> const waits[] = {
+        [&](auto&) { never.receive(); },
+        [&](auto&) { spindle::select(spindle::on_receive(never)); },
+        [&](auto&) { never.async_receive(use_fiber); },
+        [](auto& timer) { timer.async_wait(use_fiber); },
+        [](auto& timer) { spindle::start(timer.async_wait(deferred)).get(); },
+        [](auto& timer) {
+            auto op = spindle::start(timer.async_wait(deferred));
+            spindle::select(spindle::on_completion(op, [](error_code) {}));
+        },
+    };
+    for (auto const& wait : waits)
+        for (auto const bound : {false, true}) {
+            {
+                asio::io_context ioc;
+                asio::steady_timer const reactor_first(ioc);
+                auto const body = [&] {
+                    asio::steady_timer timer(ioc, 1h);
+                    auto op = spindle::start(timer.async_wait(deferred));
+                    wait(timer);
+                };
+                if (bound)
+                    spindle::spawn(asio::make_strand(ioc), body, asio::detached);
+                else
+                    spindle::spawn(ioc, body, asio::detached);
+                ioc.poll();
+            }
+            check_nothing_left();
+        }
 }
 
 BOOST_AUTO_TEST_CASE(several_are_in_flight_at_once)

@@ -67,6 +67,10 @@ public:
     // fiber. Runs it here and now, as far as it goes.
     virtual void run_abandoned(fiber_record& g) noexcept;
 
+    // A handler has readied fibers of ours, and has nothing held: while the execution
+    // context is being destroyed nobody else runs them.
+    virtual void handler_has_readied() noexcept {}
+
     // Main context only, after a slice on a thread where fibers wait, or have
     // waited, in primitives of Boost.Fiber's. For threads that are not ours.
     virtual void see_to_stock_fibers(machine&) noexcept {}

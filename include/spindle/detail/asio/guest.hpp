@@ -149,6 +149,7 @@ public:
     boost::asio::execution_context& context() noexcept override { return context_; }
     void resume(fiber_record& g) noexcept override;
     void run_abandoned(fiber_record& g) noexcept override;
+    void handler_has_readied() noexcept override;
     bool closing() const noexcept override { return closing_.load(std::memory_order_seq_cst); }
     void wake_one() noexcept override;
     void has_posted() noexcept override;
