@@ -9,6 +9,8 @@
 //
 
 #include <boost/asio/experimental/channel.hpp>
+#include <boost/asio/experimental/deferred.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
 
 #include "../http.hpp"
 #include "asio.hpp"
@@ -130,6 +132,41 @@ result buffered(options const& o, std::size_t pairs)
                           : buffered_over<concurrent_channel>(o, pairs);
 }
 
+// Who loses may have received something, too: a group cancels once one is over.
+template <class Channel>
+result select_four_over(options const& o)
+{
+    bench::context ctx(o);
+    auto const ex = ctx.get_executor();
+    std::array<Channel, 4> channels{Channel(ex), Channel(ex), Channel(ex), Channel(ex)};
+    auto const each = o.count / channels.size();
+    bench::stopwatch watch;
+    parallel(ctx, channels.size() + 1, [&](std::size_t i) -> task {
+        if (i < channels.size()) {
+            for (std::size_t k = 0; k < each; ++k)
+                co_await channels[i].async_send(error_code(), k, use_awaitable);
+            co_return;
+        }
+        auto const receive = [&](std::size_t c) {
+            return channels[c].async_receive(asio::experimental::deferred);
+        };
+        for (std::size_t left = each * channels.size(); left != 0;) {
+            auto const [order, e0, v0, e1, v1, e2, v2, e3, v3]
+                = co_await asio::experimental::make_parallel_group(
+                      receive(0), receive(1), receive(2), receive(3))
+                      .async_wait(asio::experimental::wait_for_one(), use_awaitable);
+            for (auto const& failed : {e0, e1, e2, e3})
+                left -= !failed;
+        }
+    });
+    return {watch.ns() / static_cast<double>(each * channels.size())};
+}
+
+result select_four(options const& o)
+{
+    return o.threads == 1 ? select_four_over<channel>(o) : select_four_over<concurrent_channel>(o);
+}
+
 result parked(options const& o)
 {
     auto const before = bench::memory::now();
@@ -236,6 +273,7 @@ int main(int argc, char** argv)
             {"pingpong", pingpong},
             {"buffered", [](options const& o) { return buffered(o, 1); }},
             {"buffered44", [](options const& o) { return buffered(o, 4); }},
+            {"select", select_four},
             {"parked", parked},
             {"timers", timers},
             {"echo", [](options const& o) { return serve(o, session); }},
