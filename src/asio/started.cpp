@@ -9,9 +9,13 @@
 #include <spindle/detail/asio/started.hpp>
 
 #include <spindle/detail/base/cpu_relax.hpp>
+#include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/hooks.hpp>
 #include <spindle/detail/fiber/stop.hpp>
 #include <spindle/detail/fiber/waiter.hpp>
+#include <spindle/error.hpp>
+
+#include <boost/system/errc.hpp>
 
 namespace spindle::detail {
 
@@ -89,6 +93,20 @@ void completion_state::finish()
     word_.store(state::over, std::memory_order_release); // *this may go, but for `owed`
     if (owed)
         l.go_on();
+}
+
+void completion_state::throw_lent()
+{
+    throw_error(
+        make_error_code(boost::system::errc::invalid_argument),
+        "a spindle::operation is in a case of make_select that has not completed");
+}
+
+void started_frame::must_not_be_lent() const noexcept
+{
+    if (progress_.lent())
+        fatal("a spindle::operation was destroyed, and is in a case of make_select that has not "
+              "completed");
 }
 
 namespace {

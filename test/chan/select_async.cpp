@@ -8,15 +8,22 @@
 //
 
 #define BOOST_TEST_MODULE chan.select_async
+#include <spindle/asio/start.hpp>
 #include <spindle/asio/use_fiber.hpp>
+#include <spindle/cancel/cancel_scope.hpp>
+#include <spindle/cancel/shielded.hpp>
 #include <spindle/chan/channel.hpp>
 #include <spindle/chan/select.hpp>
+#include <spindle/go.hpp>
 #include <spindle/spawn.hpp>
+#include <spindle/sync/wait_group.hpp>
 #include <spindle/this_fiber.hpp>
 
 #include <support/asio_fixture.hpp>
 #include <support/channel_fixture.hpp>
+#include <support/child.hpp>
 #include <support/handlers.hpp>
+#include <support/waiting.hpp>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -35,6 +42,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 #include <boost/asio/write.hpp>
+#include <boost/system/errc.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
@@ -1063,6 +1071,174 @@ BOOST_AUTO_TEST_CASE(a_bound_fiber_whose_context_goes_while_operations_are_in_fl
         }
         check_nothing_left();
     }
+}
+
+// --- operations that a fiber has started --------------------------------------------------
+
+namespace {
+
+// An operation that completes when the test says so.
+struct manual_operation {
+    std::function<void(error_code)> complete;
+
+    auto begin()
+    {
+        return operation_that([this](auto handler) {
+            complete = [h = std::make_shared<decltype(handler)>(std::move(handler))](
+                           error_code ec) { std::move (*h)(ec); };
+        });
+    }
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_started_operation_completes_as_a_case_and_stays_if_it_loses)
+{
+    over_processors([] {
+        manual_operation by_hand;
+        auto op = spindle::start(by_hand.begin());
+        channel<int> ch(1);
+        asio::thread_pool pool(1);
+        std::thread::id ran_on;
+        error_code seen = aborted;
+        auto const wait = [&] {
+            return make_select(
+                       on_receive(ch),
+                       on_completion(
+                           op,
+                           [&](error_code ec) {
+                               seen = ec;
+                               ran_on = std::this_thread::get_id();
+                           }),
+                       on_timeout(1h))
+                .async_wait(asio::bind_executor(pool.get_executor(), use_fiber));
+        };
+        ch.send(1);
+        BOOST_TEST(wait() == 0u);
+        BOOST_TEST(!op.ready());
+        BOOST_TEST(!op.empty());
+
+        spindle::go([&] { by_hand.complete(asio::error::eof); });
+        BOOST_TEST(wait() == 1u);
+        BOOST_TEST(seen == asio::error::eof);
+        BOOST_TEST(op.empty());
+        BOOST_TEST((ran_on == asio::post(pool, asio::use_future([] {
+                        return std::this_thread::get_id();
+                    })).get()));
+
+        // Over before the select begins; and in the end left to get().
+        op.start(by_hand.begin());
+        by_hand.complete({});
+        BOOST_TEST(wait() == 1u);
+        BOOST_TEST(!seen);
+        op.start(by_hand.begin());
+        ch.send(2);
+        BOOST_TEST(wait() == 0u);
+        by_hand.complete(asio::error::eof);
+        BOOST_TEST(error_of([&] { op.get(); }) == asio::error::eof);
+    });
+}
+
+BOOST_AUTO_TEST_CASE(who_started_it_may_cancel_it_and_nothing_else_meanwhile)
+{
+    over_processors([] {
+        asio::steady_timer timer(this_fiber::get_executor(), 1h);
+        auto op = spindle::start(timer.async_wait(deferred));
+        error_code seen;
+        spindle::wait_group over(1);
+        auto other = make_select(on_completion(op, ignore));
+        make_select(on_completion(op, [&](error_code ec) { seen = ec; }))
+            .async_wait([&](error_code, std::size_t) { over.done(); });
+
+        auto const lent = make_error_code(boost::system::errc::invalid_argument);
+        BOOST_TEST(error_of([&] { op.get(); }) == lent);
+        BOOST_TEST(error_of([&] { op.start(timer.async_wait(deferred)); }) == lent);
+        BOOST_TEST(error_of([&] { spindle::select(on_completion(op, ignore)); }) == lent);
+        BOOST_TEST(error_of([&] {
+                       spindle::select(on_completion(op, ignore), otherwise());
+                   }) == lent);
+        BOOST_TEST(error_of([&] { other.async_wait(use_fiber); }) == lent);
+        BOOST_TEST(error_of([&] {
+                       make_select(on_completion(op, ignore), on_completion(op, ignore))
+                           .async_wait(use_fiber);
+                   }) == lent);
+
+        op.cancel();
+        over.wait();
+        BOOST_TEST(seen == aborted);
+        BOOST_TEST(op.empty());
+        op.start(timer.async_wait(deferred)); // its own again; and it is dropped in flight
+    });
+}
+
+BOOST_AUTO_TEST_CASE(the_scope_of_an_operation_or_the_select_it_is_in_is_cancelled)
+{
+    for (auto const by_scope : {true, false}) {
+        over_processors([&] {
+            asio::steady_timer timer(this_fiber::get_executor(), 1h);
+            asio::cancellation_signal signal;
+            error_code seen, told = asio::error::eof;
+            spindle::wait_group over(1);
+            {
+                spindle::cancel_scope scope;
+                auto op = spindle::start(timer.async_wait(deferred));
+                make_select(on_completion(op, [&](error_code ec) { seen = ec; }))
+                    .async_wait(asio::bind_cancellation_slot(
+                        signal.slot(), [&](error_code ec, std::size_t) {
+                            told = ec;
+                            over.done();
+                        }));
+                if (by_scope)
+                    scope.cancel();
+                else
+                    signal.emit(asio::cancellation_type::all);
+                spindle::shielded([&] { over.wait(); });
+                BOOST_TEST(op.empty() == by_scope);
+            }
+            BOOST_TEST(seen == (by_scope ? aborted : error_code()));
+            BOOST_TEST(told == (by_scope ? error_code() : aborted));
+        });
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_context_goes_with_a_select_that_has_an_operation)
+{
+    channel<int> never;
+    {
+        asio::io_context ioc;
+        asio::steady_timer const reactor_first(ioc);
+        spindle::spawn(
+            ioc,
+            [&] {
+                asio::steady_timer timer(ioc, 1h);
+                auto op = spindle::start(timer.async_wait(deferred));
+                make_select(on_receive(never), on_completion(op, ignore)).async_wait(use_fiber);
+            },
+            asio::detached);
+        ioc.poll();
+    }
+    BOOST_TEST(nobody_waits(never));
+    check_nothing_left();
+}
+
+BOOST_AUTO_TEST_CASE(an_operation_that_ends_before_its_select_ends_the_process)
+{
+    auto const end = in_child([] {
+        asio::io_context ioc;
+        channel<int> never;
+        spindle::spawn(
+            ioc,
+            [&] {
+                asio::steady_timer timer(ioc, 1h);
+                auto op = spindle::start(timer.async_wait(deferred));
+                make_select(on_receive(never), on_completion(op, ignore))
+                    .async_wait(asio::bind_executor(ioc, [](error_code, std::size_t) {}));
+            },
+            asio::detached);
+        ioc.run();
+    });
+    BOOST_TEST(end.by_signal(SIGABRT));
+    BOOST_TEST(end.says("a spindle::operation was destroyed, and is in a case of make_select"));
 }
 
 BOOST_AUTO_TEST_CASE(the_context_of_a_losing_operation_goes_first)

@@ -44,13 +44,14 @@ struct operation_access;
  * @par Lifetime
  * Belongs to the fiber and the scope that started it: neither copied nor moved.
  * The destructor cancels what is in flight and waits for it. The operation's
- * buffers and its I/O object must outlive it.
+ * buffers and its I/O object must outlive it, and it a `make_select` that it is
+ * in; until that has completed, `start` and `get` throw `invalid_argument`.
  *
  * @par Memory
  * The operation's memory, up to 2 KiB, lies in here.
  *
  * @par Thread Safety
- * For the fiber that started it only.
+ * For the fiber that started it only, and for a `make_select` that it is in.
  */
 template <class... Signatures>
 class operation {
@@ -77,6 +78,7 @@ public:
     template <detail::deferred_operation Deferred>
     void start(Deferred&& op)
     {
+        started_.progress().check_not_lent();
         started_.drop();
         started_.start(
             [&](auto&& handler) { std::forward<Deferred>(op)(std::move(handler)); });
@@ -110,6 +112,7 @@ private:
 
     auto take(error_code* ec)
     {
+        started_.progress().check_not_lent();
         if (started_.empty())
             detail::throw_error(
                 make_error_code(boost::system::errc::invalid_argument),

@@ -144,7 +144,8 @@ template <class Function = detail::no_function>
 /**
  * `f` is called as a handler is: `f(error_code, std::size_t)` for a read. The
  * operation stays in flight if another case is chosen, and keeps its result. An
- * empty one is never ready.
+ * empty one is never ready. One that is in a `make_select` is nowhere else:
+ * `select` throws `invalid_argument`.
  */
 template <class... Signatures, class Function>
 [[nodiscard]] auto on_completion(operation<Signatures...>& op, Function&& f)
@@ -282,8 +283,8 @@ private:
 /// `select` for callbacks, coroutines and futures.
 /**
  * The cases keep copies of the channels and values that they name; an
- * `std::optional` or a `bool` to fill stays the caller's. Cases as for `select`,
- * but for `on_completion` of an `operation`, which belongs to a fiber. Where
+ * `std::optional` or a `bool` to fill stays the caller's, and so does an
+ * `operation`, which must live until the select has completed. Where
  * `on_completion` starts a composed operation, the token's executor must be a
  * strand, or an io_context that one thread runs.
  *

@@ -44,6 +44,8 @@ protected:
 //
 //   the owner     begin, watch, unwatch, consume; the results once it is over
 //   the last one  finish: running -> over, watched -> notifying -> over
+//   a borrower    what the owner may, from lend() to take_back(); the owner then looks
+//                 at the state only
 //
 // Why it is correct
 //
@@ -75,11 +77,28 @@ public:
     void finish_unstarted() noexcept { word_.store(state::over, std::memory_order_relaxed); }
     void consume() noexcept { word_.store(state::empty, std::memory_order_relaxed); }
 
+    // To a select that does not wait in the owner.
+    void lend()
+    {
+        if (lent_.exchange(true, std::memory_order_acquire))
+            throw_lent();
+    }
+    void take_back() noexcept { lent_.store(false, std::memory_order_release); }
+    bool lent() const noexcept { return lent_.load(std::memory_order_acquire); }
+    void check_not_lent() const
+    {
+        if (lent())
+            throw_lent();
+    }
+
 private:
+    [[noreturn]] SPINDLE_NOINLINE static void throw_lent();
+
     enum class state : std::uint8_t { empty, running, watched, notifying, over };
 
     completion_listener* listener_ = nullptr;
     atomic<state> word_{state::empty};
+    atomic<bool> lent_{false};
 };
 
 // In the frame of the fiber that started it, where its memory lies. A member of the
@@ -107,6 +126,9 @@ public:
         if (progress_.in_flight())
             io_.emit();
     }
+
+    // The fiber, which is about to end it.
+    void must_not_be_lent() const noexcept;
 
     // The fiber. Parks until it is over. `cancellable`: false if the fiber was
     // asked to stop first.
@@ -177,7 +199,11 @@ public:
     }
 
     started_operation() = default;
-    ~started_operation() { drop(); }
+    ~started_operation()
+    {
+        must_not_be_lent();
+        drop();
+    }
 };
 
 // --- what signature an operation has ------------------------------------------------------

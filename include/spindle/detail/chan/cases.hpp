@@ -297,8 +297,15 @@ public:
         progress = &op.progress();
     }
 
-    bool ready() override { return operation_.over(); }
+    bool ready() override
+    {
+        progress->check_not_lent();
+        return operation_.over();
+    }
     void run() override { operation_.deliver(function_); }
+
+    Started& operation() noexcept { return operation_; }
+    Function& function() noexcept { return function_; }
 
 private:
     Started& operation_;

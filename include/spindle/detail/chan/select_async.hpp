@@ -148,6 +148,36 @@ private:
     boost::intrusive_ptr<started_type> started_;
 };
 
+// The same, of an operation that a fiber has started. The select has it on loan.
+template <class Started, class Function>
+class async_started_case final : public select_completion {
+public:
+    explicit async_started_case(started_case<Started, Function>&& c)
+        : operation_(c.operation()), function_(std::move(c.function()))
+    {
+        operation_.progress().lend();
+        progress = &operation_.progress();
+    }
+    async_started_case(async_started_case&& other) // before it is armed
+        : select_completion(other), operation_(other.operation_),
+          function_(std::move(other.function_))
+    {
+        progress = std::exchange(other.progress, nullptr);
+    }
+    ~async_started_case() override
+    {
+        if (progress)
+            progress->take_back();
+    }
+
+    bool ready() override { return operation_.over(); }
+    void run() override { operation_.deliver(function_); }
+
+private:
+    Started& operation_;
+    Function function_;
+};
+
 // --- what a case is here -------------------------------------------------------------------
 
 template <class Case, class Executor>
@@ -167,10 +197,11 @@ struct async_case<deferred_case<Deferred, Function>, Executor> {
 
 template <class Started, class Function, class Executor>
 struct async_case<started_case<Started, Function>, Executor> {
-    static_assert(
-        sizeof(Executor) == 0,
-        "a spindle::operation belongs to the fiber that started it: give make_select the "
-        "deferred operation itself");
+    using type = async_started_case<Started, Function>;
+    static type make(started_case<Started, Function>&& c, Executor const&)
+    {
+        return type(std::move(c));
+    }
 };
 
 // --- the select ----------------------------------------------------------------------------
