@@ -110,7 +110,21 @@ public:
         }
         changed_.notify_one();
     }
+    // end::condition[]
 
+    // tag::async_condition[]
+    asio::awaitable<job> async_next()
+    {
+        auto lock = co_await mutex_.async_lock(asio::use_awaitable);
+        while (jobs_.empty())
+            lock = co_await changed_.async_wait(std::move(lock), asio::use_awaitable);
+        auto const first = jobs_.front();
+        jobs_.pop_front();
+        co_return first;
+    }
+    // end::async_condition[]
+
+    // tag::condition[]
 private:
     spindle::mutex mutex_;
     spindle::condition_variable changed_;
@@ -130,6 +144,13 @@ void wait_for_jobs()
     for (int i = 1; i <= 10; ++i)
         q.add({i});
     std::printf("condition_variable: sum %d\n", sum.join());
+
+    auto in_coroutine = spindle::spawn([&] {
+        return asio::co_spawn(
+            spindle::this_fiber::get_executor(), q.async_next(), spindle::use_fiber);
+    });
+    q.add({11});
+    std::printf("async_wait: job %d\n", in_coroutine.join().number);
 }
 
 // --- counting ---------------------------------------------------------------------------------

@@ -20,8 +20,8 @@ namespace spindle::detail {
 condition_core::~condition_core()
 {
     {
-        std::lock_guard guard(lock_);
-        if (!queue_.empty())
+        std::lock_guard guard(lock);
+        if (!waiters.empty())
             fatal("a condition_variable was destroyed while somebody waited for it");
     }
     while (inside_.load(std::memory_order_acquire) != 0) { // D
@@ -36,11 +36,11 @@ void condition_core::notify_one() noexcept
 {
     queued_waiter* w;
     {
-        std::lock_guard guard(lock_);
-        if (queue_.empty())
+        std::lock_guard guard(lock);
+        if (waiters.empty())
             return;
-        w = &queue_.front();
-        queue_.pop_front();
+        w = &waiters.front();
+        waiters.pop_front();
         w->result = wait_result::done;
         if (!w->parked)
             return;
@@ -52,10 +52,10 @@ void condition_core::notify_all() noexcept
 {
     wait_queue owed;
     {
-        std::lock_guard guard(lock_);
-        while (!queue_.empty()) {
-            auto& w = queue_.front();
-            queue_.pop_front();
+        std::lock_guard guard(lock);
+        while (!waiters.empty()) {
+            auto& w = waiters.front();
+            waiters.pop_front();
             w.result = wait_result::done;
             if (w.parked)
                 owed.push_back(w);
@@ -75,15 +75,15 @@ condition_wait::presence::~presence()
 }
 
 condition_wait::condition_wait(condition_core& c, time_point deadline)
-    : inside_(c), waiter_(c.lock_, waiting_fiber(), deadline)
+    : inside_(c), waiter_(c.lock, waiting_fiber(), deadline)
 {
-    std::lock_guard guard(c.lock_);
-    c.queue_.push_back(waiter_); // Q
+    std::lock_guard guard(c.lock);
+    c.waiters.push_back(waiter_); // Q
 }
 
 condition_wait::~condition_wait()
 {
-    std::lock_guard guard(inside_.core.lock_);
+    std::lock_guard guard(inside_.core.lock);
     if (waiter_.may_leave())
         waiter_.leave_queue(); // unlocking the mutex threw
 }
@@ -91,7 +91,7 @@ condition_wait::~condition_wait()
 void condition_wait::token_stopped() noexcept
 {
     {
-        std::lock_guard guard(inside_.core.lock_);
+        std::lock_guard guard(inside_.core.lock);
         if (!waiter_.parked || !waiter_.may_leave())
             return;
         waiter_.leave_queue();
@@ -107,7 +107,7 @@ wait_result condition_wait::wait(std::stop_token const& token) noexcept
     if (self && token.stop_possible())
         told = find_token_owner(*self, [&](token_owner const& o) { return o.has(token); });
     std::stop_callback const stops(token, [this]() noexcept { token_stopped(); });
-    auto& lock = inside_.core.lock_;
+    auto& lock = inside_.core.lock;
     auto may_end = cancellable::yes;
     lock.lock();
     while (waiter_.result == wait_result::waiting) {
@@ -125,7 +125,7 @@ wait_result condition_wait::wait(std::stop_token const& token) noexcept
         may_end = cancellable::no; // the token is about to be requested
         lock.lock();
         waiter_.result = wait_result::waiting;
-        inside_.core.queue_.push_back(waiter_);
+        inside_.core.waiters.push_back(waiter_);
     }
     lock.unlock();
     return wait_result::done;

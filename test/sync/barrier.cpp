@@ -12,10 +12,16 @@
 #include <spindle/sync/wait_group.hpp>
 #include <spindle/this_fiber.hpp>
 
+#include <support/async_wait.hpp>
 #include <support/child.hpp>
 #include <support/crew.hpp>
 #include <support/fixture.hpp>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/test/unit_test.hpp>
 
@@ -240,4 +246,80 @@ BOOST_AUTO_TEST_CASE(misuse_ends_the_process_with_a_message)
     });
     BOOST_TEST(dropped.by_signal(SIGABRT));
     BOOST_TEST(dropped.says("arrive_and_drop"), dropped.text);
+}
+
+// --- from handlers -----------------------------------------------------------------------------
+
+BOOST_AUTO_TEST_CASE(asynchronous_waits_behave)
+{
+    struct three {
+        barrier<> gate{3};
+        std::vector<barrier<>::arrival_token> arrived;
+    };
+    spindle_test::check_async_wait([] {
+        auto const b = std::make_shared<three>();
+        b->arrived.push_back(b->gate.arrive());
+        b->arrived.push_back(b->gate.arrive());
+        return spindle_test::waited{
+            [b](spindle_test::probe p) {
+                auto arrival = std::move(b->arrived.back());
+                b->arrived.pop_back();
+                b->gate.async_wait(std::move(arrival), std::move(p));
+            },
+            [b] { (void)b->gate.arrive(); }};
+    });
+}
+
+BOOST_AUTO_TEST_CASE(handlers_arrive_and_wait_with_fibers)
+{
+    for (auto const n : spindle_test::processor_counts) {
+        spindle_test::on_scheduler s(n);
+        constexpr std::size_t phases = 100;
+        std::atomic<std::size_t> ended{0}, calls{0}, early{0};
+        noisy gate(3, {[&] { ++ended; }});
+        boost::asio::io_context ioc;
+        std::function<void()> const again = [&] {
+            gate.async_arrive_and_wait(
+                boost::asio::bind_executor(ioc, [&](spindle::error_code ec) {
+                    early += ec || ended == calls; // its phase was over before
+                    if (++calls != phases)
+                        again();
+                }));
+        };
+        s.run([&] {
+            wait_group fibers;
+            for (int i = 0; i != 2; ++i)
+                fibers.go([&] {
+                    for (std::size_t k = 0; k != phases; ++k)
+                        gate.arrive_and_wait();
+                });
+            again();
+            auto const work = boost::asio::make_work_guard(ioc);
+            while (calls != phases) {
+                ioc.poll();
+                yield();
+            }
+            fibers.wait();
+        });
+        BOOST_TEST(ended == phases);
+        BOOST_TEST(early == 0u);
+    }
+}
+
+// Whoever leaves has arrived.
+BOOST_AUTO_TEST_CASE(a_cancelled_wait_leaves_its_arrival)
+{
+    boost::asio::io_context ioc;
+    boost::asio::cancellation_signal signal;
+    int ended = 0;
+    noisy gate(2, {[&] { ++ended; }});
+    spindle::error_code seen;
+    gate.async_arrive_and_wait(boost::asio::bind_cancellation_slot(
+        signal.slot(),
+        boost::asio::bind_executor(ioc, [&](spindle::error_code ec) { seen = ec; })));
+    signal.emit(boost::asio::cancellation_type::total);
+    ioc.run();
+    BOOST_TEST((seen == spindle_test::aborted));
+    (void)gate.arrive();
+    BOOST_TEST(ended == 1);
 }

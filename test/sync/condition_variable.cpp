@@ -19,10 +19,20 @@
 #include <spindle/this_fiber.hpp>
 
 #include <support/asio_fixture.hpp>
+#include <support/async_wait.hpp>
 #include <support/child.hpp>
+#include <support/handlers.hpp>
 #include <support/waiting.hpp>
 
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/system/errc.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <atomic>
@@ -39,10 +49,12 @@
 #include <stop_token>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace {
 
+namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using spindle::condition_variable;
 using spindle::mutex;
@@ -639,4 +651,177 @@ BOOST_AUTO_TEST_CASE(a_handler_is_refused_and_keeps_its_lock)
     });
     BOOST_TEST(spindle_test::eventually([&] { return ran.load(); }));
     BOOST_TEST(refused);
+}
+
+// --- from handlers and coroutines --------------------------------------------------------------
+
+namespace {
+
+// A probe that gets a lock, too.
+struct locked_probe : spindle_test::probe {
+    using spindle_test::probe::probe;
+
+    void operator()(spindle::error_code ec, lock_type lock)
+    {
+        BOOST_TEST(lock.owns_lock());
+        lock.unlock();
+        spindle_test::probe::operator()(ec);
+    }
+};
+
+struct guarded {
+    mutex m;
+    condition_variable changed;
+    int value = 0; // under m
+
+    template <class Token>
+    void wait(Token&& token)
+    {
+        changed.async_wait(lock_type(m), std::forward<Token>(token));
+    }
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(an_asynchronous_wait_unlocks_at_once_and_completes_with_the_lock)
+{
+    guarded g;
+    spindle_test::observation seen, crowd;
+    {
+        asio::io_context ioc;
+        g.wait(locked_probe(seen, ioc));
+        BOOST_TEST(g.m.try_lock());
+        BOOST_TEST(ioc.poll() == 0u);
+        BOOST_TEST(!ioc.stopped()); // it counts as work
+        g.changed.notify_one();
+        BOOST_TEST(ioc.poll() == 1u); // notified, and waits for the mutex
+        BOOST_TEST(!ioc.stopped());
+        BOOST_TEST(seen.calls == 0);
+        g.m.unlock();
+        BOOST_TEST(seen.calls == 0);
+        ioc.run();
+        BOOST_TEST(seen.calls == 1);
+        BOOST_TEST(seen.aborted == 0);
+
+        ioc.restart();
+        for (int i = 0; i != 3; ++i)
+            g.wait(locked_probe(crowd, ioc));
+        g.changed.notify_all();
+        ioc.run();
+        BOOST_TEST(crowd.calls == 3);
+        BOOST_TEST(crowd.in_use == 0u);
+        g.wait(locked_probe(seen, ioc)); // goes with its context
+    }
+    BOOST_TEST(seen.calls == 1);
+    BOOST_TEST(seen.in_place);
+    BOOST_TEST(seen.alive == 0);
+    BOOST_TEST(seen.in_use == 0u);
+    g.changed.notify_all();
+    BOOST_TEST(g.m.try_lock());
+    g.m.unlock();
+    BOOST_TEST(
+        error_of([&] { g.changed.async_wait(lock_type(), asio::detached); })
+        == make_error_code(boost::system::errc::operation_not_permitted));
+}
+
+BOOST_AUTO_TEST_CASE(a_cancelled_asynchronous_wait_has_the_lock_too)
+{
+    for (auto const type : spindle_test::types) {
+        guarded g;
+        spindle_test::observation seen;
+        asio::io_context ioc;
+        asio::cancellation_signal signal;
+        g.wait(locked_probe(seen, ioc, signal.slot()));
+        g.m.lock();
+        signal.emit(type);
+        ioc.poll();
+        BOOST_TEST(seen.calls == 0);
+        signal.emit(type); // nobody hears it: the lock is to come
+        g.m.unlock();
+        ioc.run();
+        BOOST_TEST(seen.calls == 1);
+        BOOST_TEST(seen.aborted == 1);
+        BOOST_TEST(seen.in_place);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_coroutine_waits_for_fibers_and_they_for_it)
+{
+    for (auto const n : spindle_test::processor_counts) {
+        spindle_test::on_scheduler s(n);
+        guarded g;
+        asio::io_context ioc;
+        constexpr int rounds = 200;
+        auto const coroutine = [&]() -> asio::awaitable<void> {
+            for (int i = 0; i != rounds; ++i) {
+                auto lock = co_await g.m.async_lock(asio::use_awaitable);
+                while (g.value % 2 == 0)
+                    lock = co_await g.changed.async_wait(std::move(lock), asio::use_awaitable);
+                ++g.value;
+                lock.unlock();
+                g.changed.notify_all();
+            }
+        };
+        asio::co_spawn(ioc, coroutine, asio::detached);
+        std::thread runner([&] { ioc.run(); });
+        s.run([&] {
+            for (int i = 0; i != rounds; ++i) {
+                lock_type lock(g.m);
+                g.changed.wait(lock, [&] { return g.value % 2 == 0; });
+                ++g.value;
+                g.changed.notify_one();
+            }
+        });
+        runner.join();
+        BOOST_TEST(g.value == 2 * rounds);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(asynchronous_waits_with_other_locks)
+{
+    asio::io_context ioc;
+    condition_variable changed;
+    spindle::timed_mutex timed;
+    spindle::shared_mutex shared;
+    int calls = 0;
+    using unique = std::unique_lock<spindle::timed_mutex>;
+    using reading = std::shared_lock<spindle::shared_mutex>;
+    changed.async_wait(
+        unique(timed), asio::bind_executor(ioc, [&](spindle::error_code ec, unique l) {
+            calls += !ec && l.owns_lock();
+        }));
+    for (int i = 0; i != 2; ++i)
+        changed.async_wait(
+            reading(shared), asio::bind_executor(ioc, [&](spindle::error_code ec, reading l) {
+                calls += !ec && l.owns_lock() && shared.try_lock_shared(); // as a reader
+                shared.unlock_shared();
+            }));
+    changed.notify_all();
+    ioc.run();
+    BOOST_TEST(calls == 3);
+}
+
+// One of them has it: a cancellation, a notice.
+BOOST_AUTO_TEST_CASE(a_cancellation_meets_a_notice)
+{
+    for (std::size_t round = 0; round != spindle_test::scaled(2000); ++round) {
+        guarded g;
+        spindle_test::observation first, second;
+        asio::io_context ioc;
+        asio::cancellation_signal signal;
+        g.wait(locked_probe(first, ioc, signal.slot()));
+        g.wait(locked_probe(second, ioc));
+        std::thread notifier([&] { g.changed.notify_one(); });
+        asio::post(ioc, [&] { signal.emit(asio::cancellation_type::total); });
+        ioc.poll();
+        notifier.join();
+        ioc.restart();
+        ioc.poll();
+        BOOST_REQUIRE(first.calls == 1);
+        BOOST_REQUIRE(second.calls == first.aborted); // who was cancelled took no notice
+        g.changed.notify_all();
+        ioc.restart();
+        ioc.poll();
+        BOOST_REQUIRE(second.calls == 1);
+    }
 }

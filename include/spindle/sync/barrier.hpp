@@ -11,7 +11,11 @@
 
 #include <spindle/config.hpp>
 #include <spindle/detail/base/spin_lock.hpp>
+#include <spindle/detail/sync/async_wait.hpp>
 #include <spindle/detail/sync/wait_queue.hpp>
+#include <spindle/error.hpp>
+
+#include <boost/asio/async_result.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -61,6 +65,21 @@ public:
     // Arrives and waits. True: it was the last, and has not waited.
     [[nodiscard]] SPINDLE_DECL bool arrive_and_wait();
 
+    // For async_wait(): the end of one phase.
+    struct end_of_phase {
+        end_of_phase(barrier_core& c, std::uint64_t n) noexcept
+            : lock(c.lock_), waiters(c.waiters_), core(c), phase(n)
+        {
+        }
+
+        bool must_wait() const noexcept { return core.phase_ == phase; }
+
+        spin_lock& lock;
+        wait_queue& waiters;
+        barrier_core& core;
+        std::uint64_t phase;
+    };
+
 private:
     void take_off(std::ptrdiff_t n) noexcept;
 
@@ -102,7 +121,7 @@ private:
  * @par Thread Safety
  * @e Distinct @e objects: Safe.@n
  * @e Shared @e objects: Safe, from fibers of any scheduler and from plain threads;
- * `arrive()` and `arrive_and_drop()` from handlers, too.
+ * `arrive()`, `arrive_and_drop()` and the `async_` forms from handlers, too.
  *
  * @par Lifetime
  * May be destroyed as soon as all who were to arrive or to wait have returned.
@@ -182,6 +201,36 @@ public:
             complete();
     }
 
+    /// As `wait`, for callbacks and coroutines: `void(error_code)`.
+    /**
+     * The error is `operation_aborted` when the token's cancellation slot was emitted
+     * (any type) before the phase was over. Who has arrived has arrived all the same.
+     *
+     * @par Thread Safety
+     * Any thread, fiber or handler.
+     *
+     * @par Lifetime
+     * The barrier must live until the phase is over, and as long as the cancellation
+     * slot can be emitted.
+     */
+    template <class CompletionToken>
+    auto async_wait(arrival_token&& arrival, CompletionToken&& token) const
+    {
+        return boost::asio::async_initiate<CompletionToken, void(error_code)>(
+            initiate_wait{this}, token, arrival.phase_);
+    }
+
+    /// Arrives, and waits until the phase is over; for callbacks and coroutines.
+    /**
+     * It arrives when the operation is initiated. Otherwise as `async_wait`.
+     */
+    template <class CompletionToken>
+    auto async_arrive_and_wait(CompletionToken&& token)
+    {
+        return boost::asio::async_initiate<CompletionToken, void(error_code)>(
+            initiate_arrival{this}, token);
+    }
+
     /// Arrives for this phase, and will not for the next ones.
     void arrive_and_drop()
     {
@@ -190,6 +239,31 @@ public:
     }
 
 private:
+    struct initiate_wait {
+        template <class Handler>
+        void operator()(Handler&& handler, std::uint64_t phase) const
+        {
+            using operation
+                = detail::wait_operation<detail::barrier_core::end_of_phase, std::decay_t<Handler>>;
+            operation::make(
+                std::forward<Handler>(handler),
+                detail::barrier_core::end_of_phase(self->core_, phase))
+                .start();
+        }
+
+        barrier const* self;
+    };
+
+    struct initiate_arrival {
+        template <class Handler>
+        void operator()(Handler&& handler) const
+        {
+            initiate_wait{self}(std::forward<Handler>(handler), self->arrive().phase_);
+        }
+
+        barrier* self;
+    };
+
     void complete() noexcept
     {
         completion_();

@@ -11,8 +11,12 @@
 
 #include <spindle/config.hpp>
 #include <spindle/detail/base/clock.hpp>
+#include <spindle/detail/sync/async_relock.hpp>
 #include <spindle/detail/sync/condition_core.hpp>
 #include <spindle/error.hpp>
+
+#include <boost/asio/async_result.hpp>
+#include <boost/system/errc.hpp>
 
 #include <chrono>
 #include <condition_variable>
@@ -45,7 +49,8 @@ namespace spindle {
  * @endcode
  *
  * @par Blocking
- * The waits park the calling fiber; on a plain thread they block the thread.
+ * The waits park the calling fiber; on a plain thread they block the thread. Callbacks
+ * and coroutines use `async_wait`.
  *
  * @par Cancellation
  * The waits are cancellation points: they lock the mutex, then throw
@@ -56,7 +61,7 @@ namespace spindle {
  * @par Thread Safety
  * @e Distinct @e objects: Safe.@n
  * @e Shared @e objects: Safe, from fibers of any scheduler, from plain threads
- * and, but for the waits, from handlers.
+ * and, but for the waits that block, from handlers.
  *
  * @par Lifetime
  * May be destroyed once all who wait have been notified, even if they have not
@@ -180,6 +185,42 @@ public:
         Predicate pred)
     {
         return wait_until(lock, std::move(token), detail::deadline_after(d), std::move(pred));
+    }
+
+    /// Unlocks, waits until it is notified, and locks; for callbacks and coroutines.
+    /**
+     * Completes with `void(error_code, Lock)`. `lock` is a `std::unique_lock` of
+     * what has `async_lock`, or a `std::shared_lock` of a `shared_mutex`, and owns
+     * it. It is unlocked before this returns, and the handler gets it locked, also
+     * with the only error there is: `operation_aborted`, when the token's
+     * cancellation slot was emitted (any type) before a notice came.
+     *
+     * @code
+     * std::unique_lock lock = co_await m.async_lock(use_awaitable);
+     * while (jobs.empty())
+     *     lock = co_await changed.async_wait(std::move(lock), use_awaitable);
+     * @endcode
+     *
+     * @throws system_error `operation_not_permitted` if `lock` owns nothing. What
+     * the initiation throws: then the mutex is unlocked, and nobody waits.
+     *
+     * @par Thread Safety
+     * Any thread, fiber or handler that may unlock the mutex.
+     *
+     * @par Lifetime
+     * The condition variable must not be destroyed before the wait was notified or
+     * cancelled, nor while its cancellation slot can be emitted; the mutex not
+     * before the handler has the lock.
+     */
+    template <class Lock, class CompletionToken>
+    auto async_wait(Lock lock, CompletionToken&& token)
+    {
+        if (!lock.owns_lock())
+            detail::throw_error(
+                make_error_code(boost::system::errc::operation_not_permitted),
+                "condition_variable::async_wait() takes a lock that owns its mutex");
+        return boost::asio::async_initiate<CompletionToken, void(error_code, Lock)>(
+            detail::initiate_condition_wait(), token, &core_, std::move(lock));
     }
 
 private:

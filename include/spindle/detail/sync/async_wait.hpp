@@ -23,7 +23,7 @@
 
 namespace spindle::detail {
 
-// Waits for `What`, which has
+// Waits for `What`, a reference or what stands for one, which has
 //
 //   lock, waiters      a lock, and the wait_queue under it
 //   bool must_wait()   with the lock held. False: whoever asks may go on, and has
@@ -37,11 +37,13 @@ class wait_operation final
     using base = queued_operation<wait_operation<What, Handler>, queued_waiter, Handler>;
 
 public:
-    static constexpr bool at_once = !requires { typename What::always_posted; };
+    static constexpr bool at_once
+        = !requires { typename std::remove_reference_t<What>::always_posted; };
 
-    wait_operation(Handler&& handler, What& what)
-        : base(std::move(handler), what.lock), what_(what)
+    wait_operation(Handler&& handler, What what)
+        : base(std::move(handler), what.lock), what_(static_cast<What&&>(what))
     {
+        this->parked = true; // it can be woken from when it is in the queue
     }
 
     ~wait_operation()
@@ -75,14 +77,14 @@ public:
     }
 
 private:
-    What& what_; // may be gone where it was waited for, and there is nothing to give back
+    What what_; // may be gone where it was waited for, and there is nothing to give back
 };
 
 struct initiate_wait {
     template <class Handler, class What>
     void operator()(Handler&& handler, What* what) const
     {
-        using operation = wait_operation<What, std::decay_t<Handler>>;
+        using operation = wait_operation<What&, std::decay_t<Handler>>;
         operation::make(std::forward<Handler>(handler), *what).start();
     }
 };

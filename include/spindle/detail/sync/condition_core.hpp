@@ -24,8 +24,8 @@ namespace spindle::detail {
 
 // Who may touch what
 //
-//   queue_    whoever holds lock_
-//   inside_   whoever waits, on its way in and out; the destructor
+//   waiters   whoever holds lock
+//   inside_   who waits in a fiber or a thread, on its way in and out; the destructor
 //
 // Why it is correct
 //
@@ -34,9 +34,11 @@ namespace spindle::detail {
 //      that: whoever took it out before owes no wake-up (wait_queue.hpp, E).
 //   D  Who was notified may still be on its way out when the variable goes: the
 //      destructor waits until it has left, which it does before it locks the
-//      mutex, since the destructor may be called below that.
+//      mutex, since the destructor may be called below that. One that waits
+//      asynchronously is out of the queue when it is notified, and touches the
+//      variable no more, unless its slot is emitted.
 //   T  A stop_callback takes its own waiter out, after the token says
-//      stop_requested(). The waiter looks at the token below lock_, in the queue:
+//      stop_requested(). The waiter looks at the token below the lock, in the queue:
 //      it sees the stop, or the callback finds it parked. The callback goes, and is
 //      waited for, before the waiter leaves the variable: D holds for it, too.
 //
@@ -56,11 +58,14 @@ public:
     void notify_one() noexcept;
     void notify_all() noexcept;
 
+    // For async_wait().
+    spin_lock lock; // above the locks of run queues and timers
+    wait_queue waiters;
+    static constexpr bool must_wait() noexcept { return true; }
+
 private:
     friend class condition_wait;
 
-    spin_lock lock_; // above the locks of run queues and timers
-    wait_queue queue_;
     atomic<std::size_t> inside_{0};
 };
 

@@ -121,7 +121,7 @@ struct queued_waiter : wait_hook {
     void (*resume)(queued_waiter&) noexcept = nullptr; // with nothing held
     void* context = nullptr;                           // for resume()
     wait_result result = wait_result::waiting;
-    bool parked = false;                               // a fiber, a thread: has called wait()
+    bool parked = false;                               // it has called wait(), or calls none
 };
 
 template <class Waiter>
