@@ -49,6 +49,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <exception>
 #include <functional>
@@ -133,6 +134,28 @@ auto operation_that(Start start)
 auto const ignore = [](auto&&...) {};
 
 } // namespace
+
+// The first: TSan takes a child's use of fibers that rest since before the fork for
+// a race.
+BOOST_AUTO_TEST_CASE(an_operation_that_ends_before_its_select_ends_the_process)
+{
+    auto const end = in_child([] {
+        asio::io_context ioc;
+        channel<int> never;
+        spindle::spawn(
+            ioc,
+            [&] {
+                asio::steady_timer timer(ioc, 1h);
+                auto op = spindle::start(timer.async_wait(deferred));
+                make_select(on_receive(never), on_completion(op, ignore))
+                    .async_wait(asio::bind_executor(ioc, [](error_code, std::size_t) {}));
+            },
+            asio::detached);
+        ioc.run();
+    });
+    BOOST_TEST(end.by_signal(SIGABRT));
+    BOOST_TEST(end.says("a spindle::operation was destroyed, and is in a case of make_select"));
+}
 
 // --- which case runs ----------------------------------------------------------------------
 
@@ -1219,26 +1242,6 @@ BOOST_AUTO_TEST_CASE(a_context_goes_with_a_select_that_has_an_operation)
     }
     BOOST_TEST(nobody_waits(never));
     check_nothing_left();
-}
-
-BOOST_AUTO_TEST_CASE(an_operation_that_ends_before_its_select_ends_the_process)
-{
-    auto const end = in_child([] {
-        asio::io_context ioc;
-        channel<int> never;
-        spindle::spawn(
-            ioc,
-            [&] {
-                asio::steady_timer timer(ioc, 1h);
-                auto op = spindle::start(timer.async_wait(deferred));
-                make_select(on_receive(never), on_completion(op, ignore))
-                    .async_wait(asio::bind_executor(ioc, [](error_code, std::size_t) {}));
-            },
-            asio::detached);
-        ioc.run();
-    });
-    BOOST_TEST(end.by_signal(SIGABRT));
-    BOOST_TEST(end.says("a spindle::operation was destroyed, and is in a case of make_select"));
 }
 
 BOOST_AUTO_TEST_CASE(the_context_of_a_losing_operation_goes_first)

@@ -68,13 +68,15 @@ private:
 template <class Executor, class Function>
 void execute_on(Executor const& ex, fiber_io& io, Function&& f)
 {
-    if (io.is_inside())
-        std::forward<Function>(f)(); // `ex` has called us at once
-    else if (io.try_execute(f))
+    if (io.is_inside()) { // `ex` has called us at once
+        std::forward<Function>(f)();
+        return;
+    }
+    if (io.try_execute(f))
         return;
     // An executor that knows no other place than its caller's has none to go back to.
-    else if constexpr (boost::asio::can_require_v<
-                           Executor, boost::asio::execution::blocking_t::never_t>)
+    if constexpr (boost::asio::can_require_v<
+                      Executor, boost::asio::execution::blocking_t::never_t>)
         io.leave(call_on<Executor, std::decay_t<Function>>(ex, io, std::forward<Function>(f)));
     else
         io.leave(std::forward<Function>(f));
