@@ -48,72 +48,51 @@ struct asynchronously<std::shared_lock<Mutex>> {
     }
 };
 
-// The handler of the second step: it has the lock again. What the user's hears is how
-// the first one ended.
+// The handler of both steps, with what the user's has. First: notified, or cancelled. Then:
+// it has the lock again. The second step cannot be cancelled: who waited gets its lock,
+// whatever else it hears.
 template <class Lock, class Handler>
-struct relocked {
+struct condition_handler {
+    void operator()(error_code ec)
+    {
+        ended = ec;
+        auto& m = *mutex;
+        asynchronously<Lock>::lock(
+            m, boost::asio::bind_cancellation_slot(
+                   boost::asio::cancellation_slot(), std::move(*this)));
+    }
+
     void operator()(error_code, Lock lock) { std::move(handler)(ended, std::move(lock)); }
 
     Handler handler;
-    error_code ended;
-};
-
-// The handler of the first step: notified, or cancelled. The second one is not cancelled:
-// who waited gets its lock, whatever else it hears.
-template <class Lock, class Handler>
-struct relocking {
-    void operator()(error_code ec)
-    {
-        asynchronously<Lock>::lock(
-            *mutex,
-            boost::asio::bind_cancellation_slot(
-                boost::asio::cancellation_slot(),
-                relocked<Lock, Handler>{std::move(handler), ec}));
-    }
-
-    Handler handler;
     typename Lock::mutex_type* mutex;
+    error_code ended;
 };
 
 struct initiate_condition_wait {
     template <class Handler, class Lock>
     void operator()(Handler&& handler, condition_core* c, Lock lock) const
     {
-        using waiting = relocking<Lock, std::decay_t<Handler>>;
+        using waiting = condition_handler<Lock, std::decay_t<Handler>>;
         using operation = wait_operation<condition_core&, waiting>;
-        operation::make(waiting{std::forward<Handler>(handler), lock.mutex()}, *c).start();
+        operation::make(waiting{std::forward<Handler>(handler), lock.mutex(), {}}, *c).start();
         lock.unlock(); // condition_core, Q: the operation may be over by now
     }
 };
 
 } // namespace spindle::detail
 
-// Both have what the user's handler has.
 template <
     template <class, class> class Associator, class Lock, class Handler, class Default>
-struct boost::asio::associator<Associator, spindle::detail::relocking<Lock, Handler>, Default>
+struct boost::asio::associator<
+    Associator, spindle::detail::condition_handler<Lock, Handler>, Default>
     : Associator<Handler, Default> {
-    static auto get(spindle::detail::relocking<Lock, Handler> const& h) noexcept
+    static auto get(spindle::detail::condition_handler<Lock, Handler> const& h) noexcept
     {
         return Associator<Handler, Default>::get(h.handler);
     }
     static auto get(
-        spindle::detail::relocking<Lock, Handler> const& h, Default const& d) noexcept
-    {
-        return Associator<Handler, Default>::get(h.handler, d);
-    }
-};
-
-template <
-    template <class, class> class Associator, class Lock, class Handler, class Default>
-struct boost::asio::associator<Associator, spindle::detail::relocked<Lock, Handler>, Default>
-    : Associator<Handler, Default> {
-    static auto get(spindle::detail::relocked<Lock, Handler> const& h) noexcept
-    {
-        return Associator<Handler, Default>::get(h.handler);
-    }
-    static auto get(
-        spindle::detail::relocked<Lock, Handler> const& h, Default const& d) noexcept
+        spindle::detail::condition_handler<Lock, Handler> const& h, Default const& d) noexcept
     {
         return Associator<Handler, Default>::get(h.handler, d);
     }
