@@ -177,8 +177,8 @@ private:
         {
             timer_->state_->arm();
             auto bound = with_default_executor(std::forward<Handler>(handler));
-            using operation =
-                spindle::detail::wait_operation<detail::timer_state, std::decay_t<decltype(bound)>>;
+            using operation = spindle::detail::wait_operation<
+                detail::timer_state&, std::decay_t<decltype(bound)>>;
             operation::make(std::move(bound), *timer_->state_).start();
         }
 
