@@ -31,7 +31,9 @@
 #include <chrono>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 using namespace std::chrono_literals;
 using namespace spindle_test;
@@ -131,6 +133,27 @@ BOOST_AUTO_TEST_CASE(a_context_goes_while_some_are_in_flight)
             }
             check_nothing_left();
         }
+}
+
+BOOST_AUTO_TEST_CASE(as_cases_known_only_at_run_time)
+{
+    over_processors([] {
+        pair_of_sockets s;
+        std::size_t read = 0;
+        auto reading = spindle::start(s.read());
+        asio::steady_timer timer(this_fiber::get_executor(), 1ms);
+        std::vector<spindle::select_case> cases;
+        cases.emplace_back(spindle::on_completion(
+            reading, [&](error_code ec, std::size_t n) { read = ec ? 0 : n; }));
+        cases.emplace_back(
+            spindle::on_completion(timer.async_wait(deferred), [](error_code) {}));
+        BOOST_TEST(spindle::select(cases) == 1u);
+        s.write("hello");
+        BOOST_TEST(spindle::select(std::span(cases).first(1)) == 0u);
+        BOOST_TEST(read == 5u);
+        BOOST_TEST(reading.empty());
+        BOOST_TEST(spindle::select(cases) == 1u); // an empty one is never ready
+    });
 }
 
 BOOST_AUTO_TEST_CASE(several_are_in_flight_at_once)

@@ -269,9 +269,14 @@ private:
 // An operation that a fiber has started, or is to start.
 class SPINDLE_DECL select_completion : public select_case_base, completion_listener {
 public:
-    select_completion() noexcept : select_case_base(kind::event) {}
+    // `p` null: what it is to hear of comes when it is armed.
+    explicit select_completion(completion_state* p = nullptr) noexcept
+        : select_case_base(kind::event), progress(p)
+    {
+    }
+    // Before it is armed.
     select_completion(select_completion const& other) noexcept
-        : select_case_base(other), completion_listener()
+        : select_case_base(other), completion_listener(), progress(other.progress)
     {
     }
 
@@ -279,7 +284,7 @@ public:
     void disarm() noexcept override;
 
 protected:
-    completion_state* progress = nullptr;
+    completion_state* progress;
 
 private:
     bool completed() noexcept override;
@@ -290,22 +295,19 @@ private:
 
 // An `operation` of the user's.
 template <class Started, class Function>
-class started_case final : public select_completion {
+class started_case : public select_completion {
 public:
-    started_case(Started& op, Function f) : operation_(op), function_(std::move(f))
+    started_case(Started& op, Function f)
+        : select_completion(&op.progress()), operation_(op), function_(std::move(f))
     {
-        progress = &op.progress();
     }
 
     bool ready() override
     {
         progress->check_not_lent();
-        return operation_.over();
+        return progress->over();
     }
     void run() override { operation_.deliver(function_); }
-
-    Started& operation() noexcept { return operation_; }
-    Function& function() noexcept { return function_; }
 
 private:
     Started& operation_;

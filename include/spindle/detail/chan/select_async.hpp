@@ -25,6 +25,7 @@
 #include <array>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -150,32 +151,23 @@ private:
 
 // The same, of an operation that a fiber has started. The select has it on loan.
 template <class Started, class Function>
-class async_started_case final : public select_completion {
+class async_started_case final : public started_case<Started, Function> {
 public:
     explicit async_started_case(started_case<Started, Function>&& c)
-        : operation_(c.operation()), function_(std::move(c.function()))
+        : started_case<Started, Function>(std::move(c))
     {
-        operation_.progress().lend();
-        progress = &operation_.progress();
-    }
-    async_started_case(async_started_case&& other) // before it is armed
-        : select_completion(other), operation_(other.operation_),
-          function_(std::move(other.function_))
-    {
-        progress = std::exchange(other.progress, nullptr);
-    }
-    ~async_started_case() override
-    {
-        if (progress)
-            progress->take_back();
+        this->progress->lend();
+        loan_.reset(this->progress);
     }
 
-    bool ready() override { return operation_.over(); }
-    void run() override { operation_.deliver(function_); }
+    bool ready() override { return this->progress->over(); }
 
 private:
-    Started& operation_;
-    Function function_;
+    struct take_back {
+        void operator()(completion_state* p) const noexcept { p->take_back(); }
+    };
+
+    std::unique_ptr<completion_state, take_back> loan_;
 };
 
 // --- what a case is here -------------------------------------------------------------------
