@@ -67,17 +67,12 @@ public:
 
     // For async_wait(): the end of one phase.
     struct end_of_phase {
-        end_of_phase(barrier_core& c, std::uint64_t n) noexcept
-            : lock(c.lock_), waiters(c.waiters_), core(c), phase(n)
-        {
-        }
-
         bool must_wait() const noexcept { return core.phase_ == phase; }
 
-        spin_lock& lock;
-        wait_queue& waiters;
         barrier_core& core;
         std::uint64_t phase;
+        spin_lock& lock = core.lock_;
+        wait_queue& waiters = core.waiters_;
     };
 
 private:
@@ -247,7 +242,7 @@ private:
                 = detail::wait_operation<detail::barrier_core::end_of_phase, std::decay_t<Handler>>;
             operation::make(
                 std::forward<Handler>(handler),
-                detail::barrier_core::end_of_phase(self->core_, phase))
+                detail::barrier_core::end_of_phase{self->core_, phase})
                 .start();
         }
 

@@ -41,9 +41,8 @@ public:
         = !requires { typename std::remove_reference_t<What>::always_posted; };
 
     wait_operation(Handler&& handler, What what)
-        : base(std::move(handler), what.lock), what_(static_cast<What&&>(what))
+        : base(std::move(handler), what.lock), what_(std::forward<What>(what))
     {
-        this->parked = true; // it can be woken from when it is in the queue
     }
 
     ~wait_operation()

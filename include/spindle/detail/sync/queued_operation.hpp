@@ -41,6 +41,7 @@ protected:
         this->resume = [](queued_waiter& w) noexcept {
             static_cast<Operation&>(static_cast<Waiter&>(w)).complete();
         };
+        this->parked = true; // to be woken from when it is in the queue
     }
 
     ~queued_operation() = default;
