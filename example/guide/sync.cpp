@@ -123,8 +123,8 @@ public:
         co_return first;
     }
     // end::async_condition[]
-
     // tag::condition[]
+
 private:
     spindle::mutex mutex_;
     spindle::condition_variable changed_;

@@ -276,7 +276,7 @@ void fiber_io::unlock(resume_function resume) noexcept
             if (is_done && starter) {
                 auto& core = *asio_core_of(*fiber_);
                 starter->finished(); // I6: the fiber may go
-                if (resume == &resume_from_handler)
+                if (resume == &resume_from_handler) // else nobody may run above us
                     core.handler_has_readied();
             } else if (is_done) {
                 resume(*fiber_); // I2
