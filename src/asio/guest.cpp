@@ -243,14 +243,16 @@ bool guest::drain(fiber_record* first) noexcept
     if (m->has_stock_fibers())
         see_to_stock_fibers(*m);
 
+    // The clock is read only where something follows: after most completions nothing does.
     struct limits {
         guest& self;
         time_point until;
         bool traced;
 
         bool may_go_on() const noexcept { return now() < until && !self.io()->stopped(); }
-    } limit{*this, now() + drain_time, traced()};
-    p.coarse_now = limit.until;
+    };
+    p.coarse_now = now();
+    limits limit{*this, p.coarse_now + drain_time, traced()};
 
     auto const find = [&]() noexcept -> runnable* {
         if (auto* const r = p.pick())
@@ -266,15 +268,15 @@ bool guest::drain(fiber_record* first) noexcept
             wake_one(); // there is more than one thread can run
         left -= m->run(
             static_cast<fiber_record&>(*next), left + limit.traced,
-            [](void* argument) noexcept {
+            [](void* argument, bool more) noexcept {
                 auto const& l = *static_cast<limits*>(argument);
-                if (l.traced && !machine::note_slice_end(nullptr)) [[unlikely]]
+                if (l.traced && !machine::note_slice_end(nullptr, more)) [[unlikely]]
                     return false;
-                return l.may_go_on();
+                return !more || l.may_go_on();
             },
             &limit);
         next = nullptr;
-        if (left == 0 || !limit.may_go_on())
+        if (left == 0 || !has_work_hint() || !limit.may_go_on())
             break;
     }
 

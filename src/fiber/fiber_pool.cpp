@@ -47,6 +47,10 @@ fiber_record& record_at(void* top) noexcept
 
 // --- the shared lists -------------------------------------------------------------
 
+// Whether a shared list may be too long. Written under the lock; so that who has time
+// need not take it to see that there is nothing to do.
+constinit atomic<bool> too_many{false};
+
 // How long ago they came, in looks of trim_resting().
 struct shared_list {
     runnable* young = nullptr; // since the last one
@@ -58,8 +62,17 @@ struct shared_list {
     {
         r.next = to;
         to = &r;
-        ++count;
+        grow(1);
     }
+
+    void grow(std::size_t by) noexcept
+    {
+        count += by;
+        if (is_too_long()) [[unlikely]]
+            too_many.store(true, std::memory_order_relaxed);
+    }
+
+    bool is_too_long() const noexcept { return count > shared_limit; }
 
     runnable* pop(runnable*& from) noexcept
     {
@@ -117,6 +130,16 @@ fiber_record* take_shared(processor* p, std::size_t stack_size) noexcept
     return static_cast<fiber_record*>(first);
 }
 
+fiber_record* take_superfluous() noexcept
+{
+    std::lock_guard guard(shared.lock);
+    for (auto& list : shared.by_size)
+        if (list.is_too_long())
+            return static_cast<fiber_record*>(list.pop_oldest());
+    too_many.store(false, std::memory_order_relaxed);
+    return nullptr;
+}
+
 // Gives the older half to the others.
 void share_half(processor& p) noexcept
 {
@@ -136,7 +159,7 @@ void share_half(processor& p) noexcept
     auto& list = list_for(p.fiber_size);
     end->next = list.young;
     list.young = first;
-    list.count += n;
+    list.grow(n);
 }
 
 // --- a fiber's loop ---------------------------------------------------------------
@@ -322,16 +345,8 @@ void release_resting(processor& p) noexcept
 std::size_t end_superfluous(machine& m, std::size_t most) noexcept
 {
     std::size_t n = 0;
-    for (; n != most; ++n) {
-        fiber_record* g = nullptr;
-        {
-            std::lock_guard guard(shared.lock);
-            for (auto& list : shared.by_size)
-                if (list.count > shared_limit) {
-                    g = static_cast<fiber_record*>(list.pop_oldest());
-                    break;
-                }
-        }
+    for (; n != most && too_many.load(std::memory_order_relaxed); ++n) {
+        auto* const g = take_superfluous();
         if (!g)
             break;
         g->leaving = true;

@@ -334,6 +334,12 @@ void machine::notify() noexcept
 
 // --- what runs next -------------------------------------------------------------
 
+// With a processor.
+inline bool machine::has_more() const noexcept
+{
+    return !processor_->empty_hint() || processor_->owner.global_size_hint() != 0;
+}
+
 SPINDLE_NOINLINE machine::context* machine::choose() noexcept
 {
     if (forced_ != nullptr) {
@@ -374,7 +380,7 @@ SPINDLE_NOINLINE machine::context* machine::choose() noexcept
             if (dispatcher_ready_)
                 return leave_for(dispatcher_);
         }
-        if (slices_ != 0 && (!may_go_on_ || may_go_on_(permission_argument_))) {
+        if (slices_ != 0 && (!may_go_on_ || may_go_on_(permission_argument_, has_more()))) {
             --slices_;
             auto* r = processor_->pick();
             if (!r && !main_ready_)
@@ -393,7 +399,7 @@ SPINDLE_NOINLINE machine::context* machine::choose() noexcept
         record_ = static_cast<fiber_record*>(kept_.pop_front());
         return record_->ctx();
     } else if (may_go_on_) {
-        (void)may_go_on_(permission_argument_); // nothing follows, but a note may be made
+        (void)may_go_on_(permission_argument_, false); // a note may be made
     }
 
     if (main_ready_)
@@ -408,8 +414,8 @@ SPINDLE_NOINLINE machine::context* machine::choose() noexcept
 inline bool machine::stays() noexcept
 {
     auto* const p = processor_;
-    if (!p || slices_ == 0 || !p->empty_hint() || p->owner.global_size_hint() != 0
-        || (may_go_on_ && !may_go_on_(permission_argument_)))
+    if (!p || slices_ == 0 || has_more()
+        || (may_go_on_ && !may_go_on_(permission_argument_, true))) // itself
         return false;
     --slices_;
     p->stats.switches.add();
@@ -458,7 +464,7 @@ inline void machine::enter_fiber(fiber_record& g) noexcept
     swap_exceptions(g.exceptions);
 }
 
-bool machine::note_slice_end(void*) noexcept
+bool machine::note_slice_end(void*, bool) noexcept
 {
     auto const* const m = current();
     if (m->leaving_)

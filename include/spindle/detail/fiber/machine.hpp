@@ -201,7 +201,6 @@ public:
     // A thread of a scheduler's, whether it holds a processor or not.
     bool is_hired() const noexcept { return hired_; }
 
-    // Asked before each slice but the first; false ends the run.
     using permission = run_permission;
 
     // Main context only. Runs `g`, and up to `slices` - 1 more from the
@@ -275,7 +274,7 @@ public:
     poller* waiter() const noexcept { return waiter_.load(std::memory_order_relaxed); }
 
     // core::set_slice_watcher(): a permission that makes a note of the slice that ends.
-    static SPINDLE_NOINLINE bool note_slice_end(void*) noexcept;
+    static SPINDLE_NOINLINE bool note_slice_end(void*, bool more) noexcept;
 
     // What Asio had on this thread when the slice began (hooks.hpp).
     void const* entry_mark[asio_heads] = {};
@@ -301,6 +300,7 @@ private:
 
     SPINDLE_NOINLINE void settle_tenure() noexcept;
     context* choose() noexcept;
+    bool has_more() const noexcept;
     bool stays() noexcept;
     void awaken(context* c) noexcept;
     void awaken_from_outside(context* c) noexcept;

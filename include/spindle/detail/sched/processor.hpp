@@ -32,8 +32,9 @@ namespace spindle::detail {
 class core;
 class timer_queue;
 
-// Asked before each slice but the first of a run; false ends the run.
-using run_permission = bool (*)(void* argument) noexcept;
+// Asked after each slice of a run; false ends it, which without `more` it does anyway:
+// then nothing waits here for a slice.
+using run_permission = bool (*)(void* argument, bool more) noexcept;
 
 // How many fibers run straight after each other before main has its turn.
 inline constexpr unsigned slices_in_a_row = 61;
