@@ -361,10 +361,11 @@ def system_name():
     return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
 
 
-def go_version():
+def go_version(program):
+    """Of the Go that the peer was built with."""
     try:
-        return subprocess.run(["go", "version"], capture_output=True, text=True,
-                              check=True).stdout.split()[2].removeprefix("go")
+        return subprocess.run(["go", "version", program], capture_output=True, text=True,
+                              check=True).stdout.split()[-1].removeprefix("go")
     except (OSError, subprocess.CalledProcessError):
         return "-"
 
@@ -379,7 +380,7 @@ def machine(build):
         ("Compiler", f"{facts['compiler']}, {facts['flags']}"),
         ("Boost", facts["boost"]),
         ("Boost.Fiber and Boost.Context in spindle", facts["linking"]),
-        ("Go", go_version()),
+        ("Go", go_version(build / f"bench_peer_{GO}")),
         ("Date", datetime.date.today().isoformat()),
     ]
 
