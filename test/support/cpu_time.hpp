@@ -10,6 +10,8 @@
 #ifndef SPINDLE_TEST_SUPPORT_CPU_TIME_HPP
 #define SPINDLE_TEST_SUPPORT_CPU_TIME_HPP
 
+#include <spindle/this_fiber.hpp>
+
 #include <chrono>
 #include <ctime>
 #include <thread>
@@ -29,6 +31,14 @@ inline std::chrono::nanoseconds cpu_time_during(std::chrono::nanoseconds pause)
     auto const before = cpu_time();
     std::this_thread::sleep_for(pause);
     return cpu_time() - before;
+}
+
+// Sleeps until this process has computed for so long. From a fiber, while others compute.
+inline void sleep_while_others_compute(std::chrono::nanoseconds time)
+{
+    auto const end = cpu_time() + time;
+    while (cpu_time() < end)
+        spindle::this_fiber::sleep_for(std::chrono::milliseconds(1));
 }
 
 } // namespace spindle_test

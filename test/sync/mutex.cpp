@@ -14,6 +14,7 @@
 #include <spindle/this_fiber.hpp>
 
 #include <support/child.hpp>
+#include <support/cpu_time.hpp>
 #include <support/fixture.hpp>
 #include <support/hop.hpp>
 #include <support/waiting.hpp>
@@ -307,7 +308,7 @@ void check_fairness(Turn turn)
                     while (!done)
                         turn(m, n);
                 });
-            spindle::this_fiber::sleep_for(1s);
+            spindle_test::sleep_while_others_compute(1s * processors);
             done = true;
             all.wait();
             auto const mean = std::accumulate(counts.begin(), counts.end(), 0L) / 8;

@@ -16,6 +16,7 @@
 #include <spindle/detail/fiber/park.hpp>
 
 #include <support/child.hpp>
+#include <support/cpu_time.hpp>
 #include <support/fixture.hpp>
 #include <support/hop.hpp>
 #include <support/waiting.hpp>
@@ -291,7 +292,7 @@ BOOST_AUTO_TEST_CASE(is_fair)
                         spindle::this_fiber::yield();
                     }
                 });
-            spindle::this_fiber::sleep_for(200ms);
+            spindle_test::sleep_while_others_compute(200ms * processors);
             done = true;
             all.wait();
             for (auto const& counts : {reads, writes}) {
