@@ -47,8 +47,7 @@ fiber_record& record_at(void* top) noexcept
 
 // --- the shared lists -------------------------------------------------------------
 
-// Whether a shared list may be too long. Written under the lock; so that who has time
-// need not take it to see that there is nothing to do.
+// Whether a shared list may be too long.
 constinit atomic<bool> too_many{false};
 
 // How long ago they came, in looks of trim_resting().
@@ -132,6 +131,8 @@ fiber_record* take_shared(processor* p, std::size_t stack_size) noexcept
 
 fiber_record* take_superfluous() noexcept
 {
+    if (!too_many.load(std::memory_order_relaxed)) [[likely]]
+        return nullptr;
     std::lock_guard guard(shared.lock);
     for (auto& list : shared.by_size)
         if (list.is_too_long())
@@ -345,7 +346,7 @@ void release_resting(processor& p) noexcept
 std::size_t end_superfluous(machine& m, std::size_t most) noexcept
 {
     std::size_t n = 0;
-    for (; n != most && too_many.load(std::memory_order_relaxed); ++n) {
+    for (; n != most; ++n) {
         auto* const g = take_superfluous();
         if (!g)
             break;

@@ -310,6 +310,12 @@ bool machine::has_ready_fibers() const noexcept
     return main_ready_ || dispatcher_ready_ || !kept_.empty();
 }
 
+// With a processor.
+inline bool machine::has_more() const noexcept
+{
+    return !processor_->empty_hint() || processor_->owner.global_size_hint() != 0;
+}
+
 void machine::suspend_until(time_point const& deadline) noexcept
 {
     if (dispatcher_turn_ == turn::given) {
@@ -320,7 +326,7 @@ void machine::suspend_until(time_point const& deadline) noexcept
     // Main waits in a primitive of Boost.Fiber's: the thread sleeps here.
     auto* const w = waiter_.load(std::memory_order_relaxed);
     auto const busy = take_notified() || main_ready_ || !kept_.empty()
-        || (processor_ && (!processor_->empty_hint() || processor_->owner.global_size_hint() != 0));
+        || (processor_ && has_more());
     (w ? *w : static_cast<poller&>(parking_)).wait_until(busy ? time_point::min() : deadline);
     (void)take_notified(); // the dispatcher looks at everything now
 }
@@ -333,12 +339,6 @@ void machine::notify() noexcept
 }
 
 // --- what runs next -------------------------------------------------------------
-
-// With a processor.
-inline bool machine::has_more() const noexcept
-{
-    return !processor_->empty_hint() || processor_->owner.global_size_hint() != 0;
-}
 
 SPINDLE_NOINLINE machine::context* machine::choose() noexcept
 {

@@ -43,6 +43,9 @@ struct processor;
 //
 //   processor::resting   the processor's owner
 //   the shared lists     any thread, under their lock
+//   whether one is too   written under that lock, set where a list grows, cleared where
+//   long                 none is; read by any thread, relaxed. Who reads it too early
+//                        leaves the end of a fiber to the next that has time
 //   a resting fiber      whoever took it out of its list
 //
 // Not done, and why
