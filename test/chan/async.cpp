@@ -55,7 +55,6 @@ using namespace std::chrono_literals;
 namespace this_fiber = spindle::this_fiber;
 using asio::use_awaitable;
 using spindle::channel;
-using spindle::errc;
 using spindle::receive_channel;
 using spindle::send_channel;
 using spindle::use_fiber;
@@ -64,12 +63,7 @@ BOOST_AUTO_TEST_SUITE(async)
 
 namespace {
 
-using number = std::unique_ptr<int>;
-
-number make(int v) { return std::make_unique<int>(v); }
-
 error_code const none{};
-error_code const closed = errc::channel_closed;
 
 // What a handler was told.
 struct outcome {
@@ -77,10 +71,10 @@ struct outcome {
     error_code ec = asio::error::eof;
     std::optional<int> value;
 
-    // void(error_code, std::optional<number>)
+    // void(error_code, std::optional<boxed>)
     auto of_receive()
     {
-        return [this](error_code e, std::optional<number> v) {
+        return [this](error_code e, std::optional<boxed> v) {
             ++calls;
             ec = e;
             if (v)
@@ -110,9 +104,9 @@ struct outcome {
 BOOST_AUTO_TEST_CASE(what_can_be_done_at_once_completes_later)
 {
     asio::io_context ioc;
-    channel<number> ch(1);
+    channel<boxed> ch(1);
     outcome sent, received, at_end, refused;
-    ch.async_send(make(1), on(ioc.get_executor(), sent.of_send()));
+    ch.async_send(box(1), on(ioc.get_executor(), sent.of_send()));
     BOOST_TEST(ch.size() == 1u); // it is in; the handler hears of it later
     BOOST_TEST(sent.calls == 0);
     ch.async_receive(on(ioc.get_executor(), received.of_receive()));
@@ -120,7 +114,7 @@ BOOST_AUTO_TEST_CASE(what_can_be_done_at_once_completes_later)
     BOOST_TEST(received.calls == 0);
     ch.close();
     ch.async_receive(on(ioc.get_executor(), at_end.of_receive()));
-    ch.async_send(make(2), on(ioc.get_executor(), refused.of_send()));
+    ch.async_send(box(2), on(ioc.get_executor(), refused.of_send()));
     BOOST_TEST(at_end.calls + refused.calls == 0);
     ioc.run();
     BOOST_TEST(sent.is(none));
@@ -133,32 +127,32 @@ BOOST_AUTO_TEST_CASE(no_handler_runs_inside_a_call_not_even_on_its_own_executor)
 {
     asio::io_context ioc;
     auto const strand = asio::make_strand(ioc);
-    channel<number> ch(1), waits, ends;
+    channel<boxed> ch(1), waits, ends;
     tally t;
     bool inside = false; // of the one thread
     asio::cancellation_signal signals[2];
     auto const sent = [&](error_code) { t.check(!inside); };
-    auto const received = [&](error_code, std::optional<number>) { t.check(!inside); };
+    auto const received = [&](error_code, std::optional<boxed>) { t.check(!inside); };
     auto const all = [&](auto const& ex, asio::cancellation_signal& signal) {
         inside = true;
         error_code ec;
-        ch.async_send(make(1), on(ex, sent));
+        ch.async_send(box(1), on(ex, sent));
         ch.async_receive(on(ex, received));
         waits.async_receive(on(ex, received));
-        t.check(waits.try_send(make(2), ec));
-        waits.async_send(make(3), on(ex, sent));
+        t.check(waits.try_send(box(2), ec));
+        waits.async_send(box(3), on(ex, sent));
         t.check(waits.try_receive(ec).has_value());
-        waits.async_send(make(4), on(ex, sent));
+        waits.async_send(box(4), on(ex, sent));
         waits.async_receive(on(ex, received));
         {
-            channel<number> closes;
+            channel<boxed> closes;
             closes.async_receive(on(ex, received));
             closes.close();
             closes.async_receive(on(ex, received));
-            closes.async_send(make(5), on(ex, sent));
+            closes.async_send(box(5), on(ex, sent));
         }
         {
-            channel<number> dropped;
+            channel<boxed> dropped;
             dropped.async_receive(on(ex, received));
         }
         ends.async_receive(asio::bind_cancellation_slot(signal.slot(), on(ex, received)));
@@ -178,12 +172,12 @@ BOOST_AUTO_TEST_CASE(a_handler_runs_on_its_executor)
     asio::thread_pool pool(2);
     auto const strand = asio::make_strand(ioc);
     auto const pool_strand = asio::make_strand(pool);
-    channel<number> ch;
+    channel<boxed> ch;
     tally t;
     auto const all = [&](auto const& ex) {
         auto const here = [&t, ex](auto const&...) { t.check(ex.running_in_this_thread()); };
-        ch.async_receive(on(ex, [here](error_code, std::optional<number>) { here(); }));
-        ch.async_send(make(1), on(ex, [here](error_code) { here(); }));
+        ch.async_receive(on(ex, [here](error_code, std::optional<boxed>) { here(); }));
+        ch.async_send(box(1), on(ex, [here](error_code) { here(); }));
     };
     all(ioc.get_executor());
     all(strand);
@@ -191,10 +185,10 @@ BOOST_AUTO_TEST_CASE(a_handler_runs_on_its_executor)
     all(pool_strand);
     // By way of a type-erased one.
     asio::any_io_executor const any = strand;
-    ch.async_receive(on(any, [&](error_code, std::optional<number>) {
+    ch.async_receive(on(any, [&](error_code, std::optional<boxed>) {
         t.check(strand.running_in_this_thread());
     }));
-    ch.async_send(make(2), on(any, [&](error_code) {
+    ch.async_send(box(2), on(any, [&](error_code) {
         t.check(strand.running_in_this_thread());
     }));
     BOOST_TEST(t.good() <= 4u); // on the pool
@@ -206,16 +200,16 @@ BOOST_AUTO_TEST_CASE(a_handler_runs_on_its_executor)
 
 BOOST_AUTO_TEST_CASE(a_handler_without_an_executor_runs_on_the_systems)
 {
-    channel<number> ch;
+    channel<boxed> ch;
     std::promise<int> received;
     std::promise<error_code> sent;
     auto const here = std::this_thread::get_id();
     std::atomic<bool> elsewhere{false};
-    ch.async_receive([&](error_code, std::optional<number> v) {
+    ch.async_receive([&](error_code, std::optional<boxed> v) {
         elsewhere = std::this_thread::get_id() != here;
         received.set_value(**v);
     });
-    ch.async_send(make(6), [&](error_code ec) { sent.set_value(ec); });
+    ch.async_send(box(6), [&](error_code ec) { sent.set_value(ec); });
     BOOST_TEST(received.get_future().get() == 6);
     BOOST_TEST(!sent.get_future().get());
     BOOST_TEST(elsewhere);
@@ -226,19 +220,19 @@ BOOST_AUTO_TEST_CASE(operations_are_served_in_the_order_in_which_they_came)
     asio::io_context ioc;
     auto const ex = ioc.get_executor();
     for (auto const n : {0u, 3u}) {
-        channel<number> ch(n);
+        channel<boxed> ch(n);
         std::vector<int> order;
         for (int i = 0; i != 5; ++i)
-            ch.async_receive(on(ex, [&, i](error_code, std::optional<number> v) {
+            ch.async_receive(on(ex, [&, i](error_code, std::optional<boxed> v) {
                 BOOST_TEST(**v == i);
                 order.push_back(i);
             }));
         BOOST_TEST(receivers_of(ch) == 5u);
         error_code ec;
         for (int i = 0; i != 5; ++i)
-            BOOST_TEST(ch.try_send(make(i), ec));
+            BOOST_TEST(ch.try_send(box(i), ec));
         for (int i = 5; i != 10; ++i)
-            ch.async_send(make(i), on(ex, [&, i](error_code) { order.push_back(i); }));
+            ch.async_send(box(i), on(ex, [&, i](error_code) { order.push_back(i); }));
         BOOST_TEST(senders_of(ch) == 5u - n);
         for (int i = 5; i != 10; ++i)
             BOOST_TEST(**ch.try_receive(ec) == i);
@@ -253,13 +247,13 @@ BOOST_AUTO_TEST_CASE(close_completes_all)
 {
     asio::io_context ioc;
     auto const ex = ioc.get_executor();
-    channel<number> in, out(1);
+    channel<boxed> in, out(1);
     outcome received[5], sent[5], first;
     for (auto& o : received)
         in.async_receive(on(ex, o.of_receive()));
-    out.async_send(make(1), on(ex, first.of_send()));
+    out.async_send(box(1), on(ex, first.of_send()));
     for (auto& o : sent)
-        out.async_send(make(2), on(ex, o.of_send()));
+        out.async_send(box(2), on(ex, o.of_send()));
     in.close();
     out.close();
     BOOST_TEST(receivers_of(in) == 0u);
@@ -278,18 +272,18 @@ BOOST_AUTO_TEST_CASE(what_waits_is_outstanding_work)
 {
     asio::io_context ioc, bystander;
     auto const ex = ioc.get_executor();
-    channel<number> ch;
+    channel<boxed> ch;
     outcome received, sent;
     error_code ec;
     ch.async_receive(on(ex, received.of_receive()));
     BOOST_TEST(ioc.poll() == 0u);
     BOOST_TEST(!ioc.stopped());
-    BOOST_TEST(ch.try_send(make(1), ec));
+    BOOST_TEST(ch.try_send(box(1), ec));
     BOOST_TEST(ioc.poll() == 1u);
     BOOST_TEST(ioc.stopped()); // and no longer
     BOOST_TEST(received.is(none, 1));
     ioc.restart();
-    ch.async_send(make(2), on(asio::make_strand(ioc), sent.of_send()));
+    ch.async_send(box(2), on(asio::make_strand(ioc), sent.of_send()));
     BOOST_TEST(ioc.poll() == 0u);
     BOOST_TEST(!ioc.stopped());
     std::thread runs([&] { ioc.run(); });
@@ -305,7 +299,7 @@ BOOST_AUTO_TEST_CASE(a_handler_may_start_the_next_operation_and_drop_the_channel
     auto const ex = ioc.get_executor();
     std::vector<int> got;
     struct loop {
-        channel<number> ch;
+        channel<boxed> ch;
         asio::io_context::executor_type ex;
         std::vector<int>* got;
 
@@ -313,7 +307,7 @@ BOOST_AUTO_TEST_CASE(a_handler_may_start_the_next_operation_and_drop_the_channel
         {
             auto const in = ch;
             in.async_receive(
-                on(ex, [self = std::move(*this)](error_code, std::optional<number> v) mutable {
+                on(ex, [self = std::move(*this)](error_code, std::optional<boxed> v) mutable {
                     if (!v)
                         return;
                     self.got->push_back(**v);
@@ -321,14 +315,14 @@ BOOST_AUTO_TEST_CASE(a_handler_may_start_the_next_operation_and_drop_the_channel
                 }));
         }
     };
-    channel<number> ch(2);
+    channel<boxed> ch(2);
     loop{ch, ex, &got}.next();
     std::thread sends([ch] {
         spindle::close_guard const closing(ch);
         for (int i = 0; i != 10; ++i)
-            ch.send(make(i));
+            ch.send(box(i));
     });
-    ch = channel<number>();
+    ch = channel<boxed>();
     ioc.run();
     sends.join();
     BOOST_TEST(got.size() == 10u);
@@ -398,15 +392,15 @@ BOOST_AUTO_TEST_CASE(one_that_is_refused_and_cancelled_makes_way_for_the_next)
 
 BOOST_AUTO_TEST_CASE(futures)
 {
-    channel<number> ch;
-    std::future<std::optional<number>> received = ch.async_receive(asio::use_future);
-    std::future<void> sent = ch.async_send(make(1), asio::use_future);
+    channel<boxed> ch;
+    std::future<std::optional<boxed>> received = ch.async_receive(asio::use_future);
+    std::future<void> sent = ch.async_send(box(1), asio::use_future);
     BOOST_TEST(**received.get() == 1);
     sent.get();
     received = ch.async_receive(asio::use_future);
     ch.close();
     BOOST_TEST(!received.get());
-    sent = ch.async_send(make(3), asio::use_future);
+    sent = ch.async_send(box(3), asio::use_future);
     BOOST_TEST((error_of([&] { sent.get(); }) == closed));
 }
 
@@ -414,10 +408,10 @@ BOOST_AUTO_TEST_CASE(a_deferred_operation_starts_when_it_is_called)
 {
     asio::io_context ioc;
     auto const ex = ioc.get_executor();
-    channel<number> ch;
+    channel<boxed> ch;
     outcome received, sent;
     auto receive = ch.async_receive(asio::deferred);
-    auto send = ch.async_send(make(4), asio::deferred);
+    auto send = ch.async_send(box(4), asio::deferred);
     BOOST_TEST(receivers_of(ch) == 0u);
     BOOST_TEST(senders_of(ch) == 0u);
     std::move(send)(on(ex, sent.of_send()));
@@ -449,16 +443,16 @@ BOOST_AUTO_TEST_CASE(coroutines_receive_until_the_channel_is_closed)
 {
     over_threads([](asio::io_context& ioc, unsigned threads) {
         constexpr int each = static_cast<int>(scaled(1'000));
-        auto const jobs = std::make_shared<channel<number>>(3);
+        auto const jobs = std::make_shared<channel<boxed>>(3);
         auto const sum = std::make_shared<std::atomic<long>>(0);
         auto const senders = std::make_shared<std::atomic<int>>(3);
-        auto const consume = [](channel<number> ch, auto total) -> asio::awaitable<void> {
+        auto const consume = [](channel<boxed> ch, auto total) -> asio::awaitable<void> {
             while (auto v = co_await ch.async_receive(use_awaitable))
                 *total += **v;
         };
-        auto const produce = [](channel<number> ch, auto left) -> asio::awaitable<void> {
+        auto const produce = [](channel<boxed> ch, auto left) -> asio::awaitable<void> {
             for (int i = 1; i <= each; ++i)
-                co_await ch.async_send(make(i), use_awaitable);
+                co_await ch.async_send(box(i), use_awaitable);
             if (--*left == 0)
                 ch.close();
         };
@@ -471,7 +465,7 @@ BOOST_AUTO_TEST_CASE(coroutines_receive_until_the_channel_is_closed)
             ioc,
             [jobs, senders] {
                 for (int i = 1; i <= each; ++i)
-                    jobs->async_send(make(i), use_fiber);
+                    jobs->async_send(box(i), use_fiber);
                 if (--*senders == 0)
                     jobs->close();
             },
@@ -495,16 +489,16 @@ BOOST_AUTO_TEST_CASE(coroutines_see_errors)
     asio::co_spawn(
         ioc,
         [&]() -> asio::awaitable<void> {
-            channel<number> ch(1);
-            co_await ch.async_send(make(1), use_awaitable);
+            channel<boxed> ch(1);
+            co_await ch.async_send(box(1), use_awaitable);
             auto const [ec, v] = co_await ch.async_receive(asio::as_tuple(use_awaitable));
             t.check(!ec && v && **v == 1);
             ch.close();
             error_code sent;
-            co_await ch.async_send(make(2), asio::redirect_error(use_awaitable, sent));
+            co_await ch.async_send(box(2), asio::redirect_error(use_awaitable, sent));
             t.check(sent == closed);
             try {
-                co_await ch.async_send(make(2), use_awaitable);
+                co_await ch.async_send(box(2), use_awaitable);
                 t.check(false);
             } catch (system_error const& e) {
                 t.check(e.code() == closed);
@@ -525,12 +519,12 @@ BOOST_AUTO_TEST_CASE(a_coroutine_can_be_cancelled_while_it_waits)
 {
     for (auto const type : {asio::cancellation_type::terminal, asio::cancellation_type::all}) {
         asio::io_context ioc;
-        channel<number> ch;
+        channel<boxed> ch;
         asio::cancellation_signal signal;
         std::exception_ptr left;
         asio::co_spawn(
             ioc,
-            [](channel<number> c) -> asio::awaitable<void> {
+            [](channel<boxed> c) -> asio::awaitable<void> {
                 (void)co_await c.async_receive(use_awaitable);
             }(ch),
             asio::bind_cancellation_slot(
@@ -548,17 +542,17 @@ BOOST_AUTO_TEST_CASE(a_fiber_may_wait_for_them)
 {
     over_processors([] {
         for (auto const n : {0u, 3u}) {
-            channel<number> ch(n);
+            channel<boxed> ch(n);
             auto other = spindle::spawn([&] {
                 for (int i = 0; i != 50; ++i)
-                    ch.async_send(make(i), use_fiber);
+                    ch.async_send(box(i), use_fiber);
                 ch.close();
                 error_code ec;
-                ch.async_send(make(0), use_fiber[ec]);
+                ch.async_send(box(0), use_fiber[ec]);
                 return ec;
             });
             for (int i = 0; i != 50; ++i) {
-                std::optional<number> const v = ch.async_receive(use_fiber);
+                std::optional<boxed> const v = ch.async_receive(use_fiber);
                 BOOST_REQUIRE(v);
                 BOOST_REQUIRE(**v == i);
             }
@@ -574,11 +568,11 @@ BOOST_AUTO_TEST_CASE(a_fiber_may_wait_for_them)
 BOOST_AUTO_TEST_CASE(a_stop_ends_what_a_fiber_waits_for)
 {
     over_processors([] {
-        channel<number> in, out;
+        channel<boxed> in, out;
         auto receiver
             = spindle::spawn([&] { return error_of([&] { (void)in.async_receive(use_fiber); }); });
         auto sender
-            = spindle::spawn([&] { return error_of([&] { out.async_send(make(1), use_fiber); }); });
+            = spindle::spawn([&] { return error_of([&] { out.async_send(box(1), use_fiber); }); });
         BOOST_REQUIRE(until([&] { return receivers_of(in) == 1 && senders_of(out) == 1; }));
         receiver.request_stop();
         sender.request_stop();
@@ -597,7 +591,7 @@ BOOST_AUTO_TEST_CASE(the_handlers_allocator_is_used_and_gets_everything_back)
     {
         asio::io_context ioc;
         auto const ex = ioc.get_executor();
-        channel<number> ch(1);
+        channel<boxed> ch(1);
         int done = 0;
         auto const of = [&](auto handler) {
             return asio::bind_allocator(counting_allocator<void>(all), on(ex, std::move(handler)));
@@ -606,7 +600,7 @@ BOOST_AUTO_TEST_CASE(the_handlers_allocator_is_used_and_gets_everything_back)
             ++done;
             BOOST_TEST(all.bytes == 0); // given back before the handler is called
         };
-        auto const received = [&](error_code, std::optional<number>) {
+        auto const received = [&](error_code, std::optional<boxed>) {
             ++done;
             BOOST_TEST(all.bytes == 0);
         };
@@ -619,9 +613,9 @@ BOOST_AUTO_TEST_CASE(the_handlers_allocator_is_used_and_gets_everything_back)
             BOOST_TEST(all.bytes == 0);
         };
         error_code ec;
-        each([&] { ch.async_send(make(1), of(sent)); });
+        each([&] { ch.async_send(box(1), of(sent)); });
         each([&] {
-            ch.async_send(make(2), of(sent));
+            ch.async_send(box(2), of(sent));
             BOOST_TEST(all.bytes > 0);
             (void)ch.try_receive(ec);
         });
@@ -629,7 +623,7 @@ BOOST_AUTO_TEST_CASE(the_handlers_allocator_is_used_and_gets_everything_back)
         each([&] {
             ch.async_receive(of(received));
             BOOST_TEST(all.bytes > 0);
-            (void)ch.try_send(make(1), ec);
+            (void)ch.try_send(box(1), ec);
         });
         asio::cancellation_signal signal;
         each([&] {
@@ -679,9 +673,9 @@ BOOST_AUTO_TEST_CASE(a_handler_may_own_what_its_allocator_points_into)
     {
         asio::io_context ioc;
         auto const ex = ioc.get_executor();
-        channel<number> ch(1);
-        ch.async_send(make(1), owner(ex, token));
-        ch.async_send(make(2), owner(ex, token));
+        channel<boxed> ch(1);
+        ch.async_send(box(1), owner(ex, token));
+        ch.async_send(box(2), owner(ex, token));
         ch.async_receive(owner(ex, token));
         ch.async_receive(owner(ex, token));
         ch.async_receive(owner(ex, token));
@@ -689,8 +683,8 @@ BOOST_AUTO_TEST_CASE(a_handler_may_own_what_its_allocator_points_into)
         ioc.run();
         BOOST_TEST(*token == 5);
         BOOST_TEST(token.use_count() == 1);
-        channel<number>().async_receive(owner(ex, token));
-        channel<number> other;
+        channel<boxed>().async_receive(owner(ex, token));
+        channel<boxed> other;
         other.async_receive(owner(ex, token));
     }
     BOOST_TEST(token.use_count() == 1);
@@ -827,21 +821,21 @@ BOOST_AUTO_TEST_CASE(each_type_of_cancellation_ends_an_operation_and_it_leaves_n
         asio::io_context ioc;
         auto const ex = ioc.get_executor();
         asio::cancellation_signal receiving, sending;
-        channel<number> in, out;
+        channel<boxed> in, out;
         outcome gone, next, unsent, sent;
         in.async_receive(asio::bind_cancellation_slot(
             receiving.slot(), on(ex, gone.of_receive())));
         in.async_receive(on(ex, next.of_receive()));
         out.async_send(
-            make(1), asio::bind_cancellation_slot(sending.slot(), on(ex, unsent.of_send())));
-        out.async_send(make(2), on(ex, sent.of_send()));
+            box(1), asio::bind_cancellation_slot(sending.slot(), on(ex, unsent.of_send())));
+        out.async_send(box(2), on(ex, sent.of_send()));
         receiving.emit(type);
         sending.emit(type);
         receiving.emit(type); // once more
         BOOST_TEST(receivers_of(in) == 1u);
         BOOST_TEST(senders_of(out) == 1u);
         error_code ec;
-        BOOST_TEST(in.try_send(make(3), ec));
+        BOOST_TEST(in.try_send(box(3), ec));
         BOOST_TEST(**out.try_receive(ec) == 2);
         BOOST_TEST(!out.try_receive(ec));
         ioc.run();
@@ -858,20 +852,20 @@ BOOST_AUTO_TEST_CASE(a_cancellation_that_is_none_or_too_late_does_nothing)
     asio::io_context ioc;
     auto const ex = ioc.get_executor();
     asio::cancellation_signal signal;
-    channel<number> ch(1);
+    channel<boxed> ch(1);
     outcome o, at_once;
     error_code ec;
     ch.async_receive(asio::bind_cancellation_slot(signal.slot(), on(ex, o.of_receive())));
     signal.emit(asio::cancellation_type::none);
     BOOST_TEST(receivers_of(ch) == 1u);
-    BOOST_TEST(ch.try_send(make(1), ec));
+    BOOST_TEST(ch.try_send(box(1), ec));
     signal.emit(asio::cancellation_type::all); // it has its value
     ioc.run();
     BOOST_TEST(o.is(none, 1));
     signal.emit(asio::cancellation_type::all); // it is over
     ioc.restart();
     ch.async_send(
-        make(2), asio::bind_cancellation_slot(signal.slot(), on(ex, at_once.of_send())));
+        box(2), asio::bind_cancellation_slot(signal.slot(), on(ex, at_once.of_send())));
     signal.emit(asio::cancellation_type::all);
     ioc.run();
     BOOST_TEST(at_once.is(none));
@@ -883,14 +877,14 @@ BOOST_AUTO_TEST_CASE(the_slot_is_free_when_the_handler_runs)
     asio::io_context ioc;
     asio::cancellation_signal signal;
     auto const slot = signal.slot();
-    channel<number> ch(1);
+    channel<boxed> ch(1);
     int calls = 0;
     ch.async_send(
-        make(1),
+        box(1),
         asio::bind_cancellation_slot(slot, on(ioc.get_executor(), [&](error_code) {
             BOOST_TEST(!slot.has_handler());
             ch.async_send(
-                make(2),
+                box(2),
                 asio::bind_cancellation_slot(
                     slot, on(ioc.get_executor(), [&](error_code ec) {
                         BOOST_TEST((ec == aborted));
@@ -908,7 +902,7 @@ BOOST_AUTO_TEST_CASE(cancellations_that_race_with_the_other_side_lose_nothing)
 {
     asio::io_context ioc;
     auto const strand = asio::make_strand(ioc);
-    channel<number> ch;
+    channel<boxed> ch;
     auto const rounds = static_cast<int>(scaled(3'000));
     asio::cancellation_signal signal;
     int received = 0, cancelled = 0; // of the strand
@@ -917,7 +911,7 @@ BOOST_AUTO_TEST_CASE(cancellations_that_race_with_the_other_side_lose_nothing)
     std::thread sender([&] {
         while (!over) {
             error_code ec;
-            if (ch.try_send(make(1), ec))
+            if (ch.try_send(box(1), ec))
                 ++sent;
             else
                 std::this_thread::yield();
@@ -925,7 +919,7 @@ BOOST_AUTO_TEST_CASE(cancellations_that_race_with_the_other_side_lose_nothing)
     });
     struct loop {
         decltype(strand) const& s;
-        channel<number> const& ch;
+        channel<boxed> const& ch;
         asio::cancellation_signal& signal;
         int &received, &cancelled;
 
@@ -934,7 +928,7 @@ BOOST_AUTO_TEST_CASE(cancellations_that_race_with_the_other_side_lose_nothing)
             if (left == 0)
                 return;
             ch.async_receive(asio::bind_cancellation_slot(
-                signal.slot(), on(s, [this, left](error_code ec, std::optional<number> v) {
+                signal.slot(), on(s, [this, left](error_code ec, std::optional<boxed> v) {
                     ++(v ? received : cancelled);
                     if (v.has_value() == (ec == aborted))
                         throw std::logic_error("neither or both");
@@ -960,16 +954,16 @@ BOOST_AUTO_TEST_CASE(when_the_last_handle_is_dropped_what_waits_is_aborted)
     auto const ex = ioc.get_executor();
     outcome received[3], sent[3], at_once;
     {
-        channel<number> in, out(1);
+        channel<boxed> in, out(1);
         for (auto& o : received)
             in.async_receive(on(ex, o.of_receive()));
-        out.async_send(make(0), on(ex, at_once.of_send()));
+        out.async_send(box(0), on(ex, at_once.of_send()));
         for (auto& o : sent)
-            out.async_send(make(1), on(ex, o.of_send()));
-        receive_channel<number> const in2 = in;
-        send_channel<number> const out2 = out;
-        in = channel<number>();
-        out = channel<number>();
+            out.async_send(box(1), on(ex, o.of_send()));
+        receive_channel<boxed> const in2 = in;
+        send_channel<boxed> const out2 = out;
+        in = channel<boxed>();
+        out = channel<boxed>();
         BOOST_TEST(ioc.poll() == 1u); // there are handles
         BOOST_TEST(at_once.is(none));
     }
@@ -982,9 +976,9 @@ BOOST_AUTO_TEST_CASE(when_the_last_handle_is_dropped_what_waits_is_aborted)
 
 BOOST_AUTO_TEST_CASE(a_future_hears_that_the_last_handle_was_dropped)
 {
-    auto received = channel<number>().async_receive(asio::use_future);
+    auto received = channel<boxed>().async_receive(asio::use_future);
     BOOST_TEST((error_of([&] { (void)received.get(); }) == aborted));
-    auto sent = channel<number>().async_send(make(1), asio::use_future);
+    auto sent = channel<boxed>().async_send(box(1), asio::use_future);
     BOOST_TEST((error_of([&] { sent.get(); }) == aborted));
 }
 
@@ -992,18 +986,18 @@ BOOST_AUTO_TEST_CASE(a_coroutine_hears_that_the_last_handle_was_dropped)
 {
     asio::io_context ioc;
     std::exception_ptr received, sent;
-    auto in = std::make_unique<channel<number>>();
-    auto out = std::make_unique<channel<number>>();
+    auto in = std::make_unique<channel<boxed>>();
+    auto out = std::make_unique<channel<boxed>>();
     asio::co_spawn(
         ioc,
-        [](channel<number>& ch) -> asio::awaitable<void> {
+        [](channel<boxed>& ch) -> asio::awaitable<void> {
             (void)co_await ch.async_receive(use_awaitable);
         }(*in),
         [&](std::exception_ptr e) { received = e; });
     asio::co_spawn(
         ioc,
-        [](channel<number>& ch) -> asio::awaitable<void> {
-            co_await ch.async_send(make(1), use_awaitable);
+        [](channel<boxed>& ch) -> asio::awaitable<void> {
+            co_await ch.async_send(box(1), use_awaitable);
         }(*out),
         [&](std::exception_ptr e) { sent = e; });
     ioc.poll();
@@ -1020,7 +1014,7 @@ BOOST_AUTO_TEST_CASE(a_coroutine_hears_that_the_last_handle_was_dropped)
 BOOST_AUTO_TEST_CASE(a_fiber_hears_that_the_last_handle_was_dropped)
 {
     over_processors([] {
-        auto ch = std::make_unique<channel<number>>();
+        auto ch = std::make_unique<channel<boxed>>();
         auto f = spindle::spawn(
             [c = ch.get()] { return error_of([&] { (void)c->async_receive(use_fiber); }); });
         BOOST_REQUIRE(until([&] { return receivers_of(*ch) == 1; }));
@@ -1035,11 +1029,11 @@ BOOST_AUTO_TEST_CASE(a_handler_that_is_the_last_owner_is_no_trouble)
     auto const ex = ioc.get_executor();
     int calls = 0;
     {
-        channel<number> ch(1);
-        auto const in = receive_channel<number>(ch);
-        in.async_receive(on(ex, [ch, &calls](error_code, std::optional<number>) { ++calls; }));
-        ch.async_send(make(1), on(ex, [ch, &calls](error_code) { ++calls; }));
-        ch.async_send(make(2), on(ex, [ch, &calls](error_code) { ++calls; }));
+        channel<boxed> ch(1);
+        auto const in = receive_channel<boxed>(ch);
+        in.async_receive(on(ex, [ch, &calls](error_code, std::optional<boxed>) { ++calls; }));
+        ch.async_send(box(1), on(ex, [ch, &calls](error_code) { ++calls; }));
+        ch.async_send(box(2), on(ex, [ch, &calls](error_code) { ++calls; }));
     }
     ioc.run();
     BOOST_TEST(calls == 3);
@@ -1086,25 +1080,25 @@ BOOST_AUTO_TEST_CASE(an_io_context_that_goes_takes_its_handlers_along)
 
 BOOST_AUTO_TEST_CASE(an_io_context_that_goes_takes_its_coroutines_along)
 {
-    channel<number> shared;
+    channel<boxed> shared;
     {
         asio::io_context ioc;
         for (int i = 0; i != 3; ++i) {
             asio::co_spawn(
                 ioc,
-                [](channel<number> ch) -> asio::awaitable<void> { // the frame owns a handle
+                [](channel<boxed> ch) -> asio::awaitable<void> { // the frame owns a handle
                     counted const in_frame(1);
                     while (auto v = co_await ch.async_receive(use_awaitable))
                         (void)v;
-                }(i == 0 ? shared : channel<number>()),
+                }(i == 0 ? shared : channel<boxed>()),
                 asio::detached);
             asio::co_spawn(
                 ioc,
-                [](channel<number> ch) -> asio::awaitable<void> {
+                [](channel<boxed> ch) -> asio::awaitable<void> {
                     counted const in_frame(1);
-                    co_await ch.async_send(make(1), use_awaitable);
-                    co_await ch.async_send(make(2), use_awaitable);
-                }(channel<number>(static_cast<std::size_t>(i / 2))),
+                    co_await ch.async_send(box(1), use_awaitable);
+                    co_await ch.async_send(box(2), use_awaitable);
+                }(channel<boxed>(static_cast<std::size_t>(i / 2))),
                 asio::detached);
         }
         ioc.poll();
@@ -1118,11 +1112,11 @@ BOOST_AUTO_TEST_CASE(an_io_context_that_goes_takes_its_coroutines_along)
 BOOST_AUTO_TEST_CASE(a_thread_pool_that_goes_takes_its_handlers_along)
 {
     auto const token = std::make_shared<int>(0);
-    channel<number> ch;
+    channel<boxed> ch;
     {
         asio::thread_pool pool(2);
         for (int i = 0; i != 3; ++i)
-            ch.async_receive(on(pool.get_executor(), [token](error_code, std::optional<number>) {
+            ch.async_receive(on(pool.get_executor(), [token](error_code, std::optional<boxed>) {
             }));
         pool.stop();
     }
@@ -1132,18 +1126,18 @@ BOOST_AUTO_TEST_CASE(a_thread_pool_that_goes_takes_its_handlers_along)
 
 BOOST_AUTO_TEST_CASE(one_io_context_goes_and_the_other_is_served)
 {
-    channel<number> ch;
+    channel<boxed> ch;
     asio::io_context stays;
     outcome o;
     auto const token = std::make_shared<int>(0);
     {
         asio::io_context goes;
-        ch.async_receive(on(goes.get_executor(), [token](error_code, std::optional<number>) {}));
+        ch.async_receive(on(goes.get_executor(), [token](error_code, std::optional<boxed>) {}));
         ch.async_receive(on(stays.get_executor(), o.of_receive()));
     }
     BOOST_TEST(token.use_count() == 1);
     error_code ec;
-    BOOST_TEST(ch.try_send(make(1), ec));
+    BOOST_TEST(ch.try_send(box(1), ec));
     stays.run();
     BOOST_TEST(o.is(none, 1));
 }
@@ -1158,10 +1152,10 @@ BOOST_AUTO_TEST_CASE(on_a_nil_channel_an_operation_waits_until_it_is_cancelled)
         asio::cancellation_signal receiving, sending, waiting;
         outcome received, sent;
         bool signalled = false;
-        receive_channel<number>().async_receive(asio::bind_cancellation_slot(
+        receive_channel<boxed>().async_receive(asio::bind_cancellation_slot(
             receiving.slot(), on(ex, received.of_receive())));
-        send_channel<number>().async_send(
-            make(1), asio::bind_cancellation_slot(sending.slot(), on(ex, sent.of_send())));
+        send_channel<boxed>().async_send(
+            box(1), asio::bind_cancellation_slot(sending.slot(), on(ex, sent.of_send())));
         receive_channel<void>().async_receive(asio::bind_cancellation_slot(
             waiting.slot(),
             on(ex, [&](error_code ec, bool v) { signalled = ec == aborted && !v; })));
@@ -1201,7 +1195,7 @@ BOOST_AUTO_TEST_CASE(handlers_coroutines_fibers_and_threads_share_a_channel)
             on_scheduler s(2);
             asio::io_context ioc;
             auto const strand = asio::make_strand(ioc);
-            channel<number> ch(n);
+            channel<boxed> ch(n);
             std::atomic<long> sum{0};
             std::atomic<int> senders{4};
             auto const sent_all = [&] {
@@ -1213,7 +1207,7 @@ BOOST_AUTO_TEST_CASE(handlers_coroutines_fibers_and_threads_share_a_channel)
                 ioc,
                 [&]() -> asio::awaitable<void> {
                     for (int i = 1; i <= each; ++i)
-                        co_await ch.async_send(make(i), use_awaitable);
+                        co_await ch.async_send(box(i), use_awaitable);
                     sent_all();
                 },
                 asio::detached);
@@ -1226,12 +1220,12 @@ BOOST_AUTO_TEST_CASE(handlers_coroutines_fibers_and_threads_share_a_channel)
                 asio::detached);
             // Handlers.
             struct sender {
-                channel<number>& ch;
+                channel<boxed>& ch;
                 decltype(strand) const& s;
                 std::function<void()> done;
                 void next(int i)
                 {
-                    ch.async_send(make(i), on(s, [this, i](error_code) {
+                    ch.async_send(box(i), on(s, [this, i](error_code) {
                         if (i == each)
                             done();
                         else
@@ -1241,12 +1235,12 @@ BOOST_AUTO_TEST_CASE(handlers_coroutines_fibers_and_threads_share_a_channel)
             } sends{ch, strand, sent_all};
             sends.next(1);
             struct receiver {
-                channel<number>& ch;
+                channel<boxed>& ch;
                 decltype(strand) const& s;
                 std::atomic<long>& sum;
                 void next()
                 {
-                    ch.async_receive(on(s, [this](error_code, std::optional<number> v) {
+                    ch.async_receive(on(s, [this](error_code, std::optional<boxed> v) {
                         if (!v)
                             return;
                         sum += **v;
@@ -1260,7 +1254,7 @@ BOOST_AUTO_TEST_CASE(handlers_coroutines_fibers_and_threads_share_a_channel)
                 *s,
                 [&] {
                     for (int i = 1; i <= each; ++i)
-                        ch.send(make(i));
+                        ch.send(box(i));
                     sent_all();
                 },
                 asio::use_future);
@@ -1274,7 +1268,7 @@ BOOST_AUTO_TEST_CASE(handlers_coroutines_fibers_and_threads_share_a_channel)
             // Threads.
             std::thread sends_too([&] {
                 for (int i = 1; i <= each; ++i)
-                    ch.send(make(i));
+                    ch.send(box(i));
                 sent_all();
             });
             std::thread receives_too([&] {

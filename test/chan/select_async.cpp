@@ -71,7 +71,6 @@ namespace this_fiber = spindle::this_fiber;
 using asio::deferred;
 using asio::use_awaitable;
 using spindle::channel;
-using spindle::errc;
 using spindle::make_select;
 using spindle::on_completion;
 using spindle::on_receive;
@@ -87,12 +86,6 @@ using std::chrono::steady_clock;
 BOOST_AUTO_TEST_SUITE(select_async)
 
 namespace {
-
-using number = std::unique_ptr<int>;
-
-number make(int v) { return std::make_unique<int>(v); }
-
-error_code const closed = errc::channel_closed;
 
 // What a handler was told.
 struct outcome {
@@ -163,13 +156,13 @@ BOOST_AUTO_TEST_CASE(what_is_ready_at_once_completes_later)
 {
     asio::io_context ioc;
     auto const ex = ioc.get_executor();
-    channel<number> full(1), room(1), never;
+    channel<boxed> full(1), room(1), never;
     channel<void> signals(1);
-    full.send(make(1));
+    full.send(box(1));
     signals.send();
     std::stop_source stopped;
     stopped.request_stop();
-    std::optional<number> sink;
+    std::optional<boxed> sink;
     bool signalled = false;
     int sent = 0, timed = 0, stops = 0, defaults = 0;
     outcome o[6];
@@ -177,7 +170,7 @@ BOOST_AUTO_TEST_CASE(what_is_ready_at_once_completes_later)
     BOOST_TEST(full.size() == 0u); // it is out; the handler hears of it later
     make_select(on_receive(never), on_receive(signals, signalled))
         .async_wait(on(ex, o[1].handler()));
-    make_select(on_send(never, make(7)), on_receive(never), on_send(room, make(2), [&] { ++sent; }))
+    make_select(on_send(never, box(7)), on_receive(never), on_send(room, box(2), [&] { ++sent; }))
         .async_wait(on(ex, o[2].handler()));
     BOOST_TEST(room.size() == 1u);
     make_select(on_timeout(0s, [&] { ++timed; }), on_receive(never))
@@ -205,28 +198,28 @@ BOOST_AUTO_TEST_CASE(the_first_case_that_becomes_ready_runs_and_the_others_leave
 {
     for (std::size_t which = 0; which != 6; ++which) {
         asio::io_context ioc;
-        channel<number> in1, in2, out1, out2;
+        channel<boxed> in1, in2, out1, out2;
         std::stop_source source;
-        std::optional<number> got1, got2;
+        std::optional<boxed> got1, got2;
         asio::steady_timer timer(ioc, 1h);
         outcome o;
         std::size_t ran = 99;
         auto const note = [&](std::size_t i) { return [&ran, i](auto&&...) { ran = i; }; };
         make_select(
-            on_receive(in1, got1), on_receive(in2, got2), on_send(out1, make(11), note(2)),
-            on_send(out2, make(12), note(3)), on_stop(source.get_token(), note(4)),
+            on_receive(in1, got1), on_receive(in2, got2), on_send(out1, box(11), note(2)),
+            on_send(out2, box(12), note(3)), on_stop(source.get_token(), note(4)),
             on_timeout(which == 5 ? 200us : std::chrono::microseconds(1h), note(5)))
             .async_wait(on(ioc.get_executor(), o.handler()));
         if (which != 5)
             BOOST_TEST(ioc.poll() == 0u);
         error_code ec;
-        std::optional<number> got;
+        std::optional<boxed> got;
         switch (which) {
         case 0:
-            BOOST_TEST(in1.try_send(make(1), ec));
+            BOOST_TEST(in1.try_send(box(1), ec));
             break;
         case 1:
-            BOOST_TEST(in2.try_send(make(2), ec));
+            BOOST_TEST(in2.try_send(box(2), ec));
             break;
         case 2:
             got = out1.try_receive(ec);
@@ -257,17 +250,17 @@ BOOST_AUTO_TEST_CASE(a_closed_channel_is_ready)
 {
     asio::io_context ioc;
     auto const ex = ioc.get_executor();
-    channel<number> in, out, never;
-    std::optional<number> got = make(1), late = make(1);
+    channel<boxed> in, out, never;
+    std::optional<boxed> got = box(1), late = box(1);
     bool ran = false;
     outcome received, sent, at_once[2];
     make_select(on_receive(never), on_receive(in, got)).async_wait(on(ex, received.handler()));
-    make_select(on_receive(never), on_send(out, make(1), [&] { ran = true; }))
+    make_select(on_receive(never), on_send(out, box(1), [&] { ran = true; }))
         .async_wait(on(ex, sent.handler()));
     in.close();
     out.close();
     make_select(on_receive(in, late), on_receive(never)).async_wait(on(ex, at_once[0].handler()));
-    make_select(on_receive(never), on_send(out, make(1), [&] { ran = true; }))
+    make_select(on_receive(never), on_send(out, box(1), [&] { ran = true; }))
         .async_wait(on(ex, at_once[1].handler()));
     ioc.run();
     BOOST_TEST(received.is(1));
@@ -284,21 +277,21 @@ BOOST_AUTO_TEST_CASE(nil_channels_are_never_ready)
 {
     asio::io_context ioc;
     auto const ex = ioc.get_executor();
-    send_channel<number> const out;
-    receive_channel<number> const in;
+    send_channel<boxed> const out;
+    receive_channel<boxed> const in;
     channel<void> gone(1);
     auto const heir = std::move(gone);
     outcome o[5];
     asio::cancellation_signal none_at_all, only_nil;
-    make_select(on_send(out, make(1)), on_receive(in), on_send(gone), otherwise())
+    make_select(on_send(out, box(1)), on_receive(in), on_send(gone), otherwise())
         .async_wait(on(ex, o[0].handler()));
-    make_select(on_send(out, make(1)), on_receive(in), on_send(heir))
+    make_select(on_send(out, box(1)), on_receive(in), on_send(heir))
         .async_wait(on(ex, o[1].handler()));
-    make_select(on_send(out, make(1)), on_timeout(100us), on_receive(in))
+    make_select(on_send(out, box(1)), on_timeout(100us), on_receive(in))
         .async_wait(on(ex, o[2].handler()));
     make_select().async_wait(
         asio::bind_cancellation_slot(none_at_all.slot(), on(ex, o[3].handler())));
-    make_select(on_send(out, make(1)), on_receive(in), on_stop(std::stop_token()))
+    make_select(on_send(out, box(1)), on_receive(in), on_stop(std::stop_token()))
         .async_wait(asio::bind_cancellation_slot(only_nil.slot(), on(ex, o[4].handler())));
     ioc.poll();
     BOOST_TEST(!ioc.stopped());
@@ -397,13 +390,13 @@ BOOST_AUTO_TEST_CASE(no_handler_runs_inside_a_call_not_even_on_its_own_executor)
         auto const done = on(ex, [&](error_code, std::size_t) { t.check(!inside); });
         auto const ran = [&] { t.check(!inside); };
         error_code ec;
-        channel<number> ready(1), waits, ends;
+        channel<boxed> ready(1), waits, ends;
         std::stop_source source;
-        make_select(on_send(ready, make(1), ran), on_receive(waits)).async_wait(copy(done));
+        make_select(on_send(ready, box(1), ran), on_receive(waits)).async_wait(copy(done));
         make_select(on_receive(waits), otherwise(ran)).async_wait(copy(done));
         make_select(on_receive(waits, ran), on_timeout(1h)).async_wait(copy(done));
-        t.check(waits.try_send(make(2), ec));
-        make_select(on_send(waits, make(3), ran)).async_wait(copy(done));
+        t.check(waits.try_send(box(2), ec));
+        make_select(on_send(waits, box(3), ran)).async_wait(copy(done));
         t.check(waits.try_receive(ec).has_value());
         make_select(on_stop(source.get_token(), ran), on_receive(waits)).async_wait(copy(done));
         source.request_stop();
@@ -429,7 +422,7 @@ BOOST_AUTO_TEST_CASE(functions_run_on_the_executor_just_before_the_completion)
     auto const pool_strand = asio::make_strand(pool);
     tally t;
     std::atomic<int> done{0};
-    channel<number> const ch;
+    channel<boxed> const ch;
     auto const all = [&](auto const& ex) {
         auto const order = std::make_shared<int>(0); // of one strand at a time
         auto const function = [&t, ex, order](auto&&...) {
@@ -444,7 +437,7 @@ BOOST_AUTO_TEST_CASE(functions_run_on_the_executor_just_before_the_completion)
         make_select(on_receive(ch, function), on_timeout(1h)).async_wait(copy(handler));
         BOOST_REQUIRE(eventually([&] { return receivers_of(ch) == 1; }));
         error_code ec;
-        BOOST_TEST(ch.try_send(make(1), ec));
+        BOOST_TEST(ch.try_send(box(1), ec));
     };
     all(ioc.get_executor());
     all(strand);
@@ -460,18 +453,18 @@ BOOST_AUTO_TEST_CASE(functions_run_on_the_executor_just_before_the_completion)
 BOOST_AUTO_TEST_CASE(what_waits_is_outstanding_work)
 {
     asio::io_context ioc;
-    channel<number> a, b;
+    channel<boxed> a, b;
     outcome o, next;
     error_code ec;
     make_select(on_receive(a), on_receive(b)).async_wait(on(ioc.get_executor(), o.handler()));
     BOOST_TEST(ioc.poll() == 0u);
     BOOST_TEST(!ioc.stopped());
-    BOOST_TEST(a.try_send(make(1), ec));
+    BOOST_TEST(a.try_send(box(1), ec));
     BOOST_TEST(ioc.poll() == 1u);
     BOOST_TEST(ioc.stopped());
     BOOST_TEST(o.is(0));
     ioc.restart();
-    make_select(on_send(a, make(2)), on_receive(b))
+    make_select(on_send(a, box(2)), on_receive(b))
         .async_wait(on(asio::make_strand(ioc), next.handler()));
     std::thread runs([&] { ioc.run(); });
     BOOST_TEST(**a.receive() == 2);
@@ -483,26 +476,26 @@ BOOST_AUTO_TEST_CASE(what_waits_is_outstanding_work)
 
 BOOST_AUTO_TEST_CASE(futures)
 {
-    channel<number> ch, never;
-    std::optional<number> got;
+    channel<boxed> ch, never;
+    std::optional<boxed> got;
     std::future<std::size_t> received
         = make_select(on_receive(never), on_receive(ch, got)).async_wait(asio::use_future);
-    ch.send(make(1));
+    ch.send(box(1));
     BOOST_TEST(received.get() == 1u);
     BOOST_TEST(**got == 1);
     auto timed = make_select(on_receive(never), on_timeout(100us)).async_wait(asio::use_future);
     BOOST_TEST(timed.get() == 1u);
     ch.close();
-    auto refused = make_select(on_send(ch, make(1))).async_wait(asio::use_future);
+    auto refused = make_select(on_send(ch, box(1))).async_wait(asio::use_future);
     BOOST_TEST((error_of([&] { (void)refused.get(); }) == closed));
 }
 
 BOOST_AUTO_TEST_CASE(a_deferred_select_starts_when_it_is_called)
 {
     asio::io_context ioc;
-    channel<number> in, out;
+    channel<boxed> in, out;
     outcome o;
-    auto later = make_select(on_receive(in), on_send(out, make(4))).async_wait(deferred);
+    auto later = make_select(on_receive(in), on_send(out, box(4))).async_wait(deferred);
     BOOST_TEST(nobody_waits(in));
     std::move(later)(on(ioc.get_executor(), o.handler()));
     BOOST_TEST(receivers_of(in) == 1u);
@@ -518,16 +511,16 @@ BOOST_AUTO_TEST_CASE(coroutines)
     over_threads([](asio::io_context& ioc, unsigned threads) {
         constexpr int each = static_cast<int>(scaled(500));
         auto const sum = std::make_shared<std::atomic<long>>(0);
-        channel<number> const a, b(1);
+        channel<boxed> const a, b(1);
         channel<void> const quit;
         auto const left = std::make_shared<std::atomic<int>>(2);
         for (int p = 0; p != 2; ++p)
             asio::co_spawn(
                 ioc,
-                [](channel<number> x, channel<number> y, channel<void> q,
+                [](channel<boxed> x, channel<boxed> y, channel<void> q,
                    auto l) -> asio::awaitable<void> {
                     for (int i = 1; i <= each; ++i)
-                        co_await make_select(on_send(x, make(i)), on_send(y, make(i)))
+                        co_await make_select(on_send(x, box(i)), on_send(y, box(i)))
                             .async_wait(use_awaitable);
                     if (--*l == 0)
                         q.close();
@@ -536,10 +529,10 @@ BOOST_AUTO_TEST_CASE(coroutines)
         for (int p = 0; p != 2; ++p)
             asio::co_spawn(
                 ioc,
-                [](channel<number> x, channel<number> y, channel<void> q,
+                [](channel<boxed> x, channel<boxed> y, channel<void> q,
                    auto total) -> asio::awaitable<void> {
                     for (;;) {
-                        std::optional<number> v;
+                        std::optional<boxed> v;
                         auto const i
                             = co_await make_select(
                                   on_receive(x, v), on_receive(y, v), on_receive(q))
@@ -562,15 +555,15 @@ BOOST_AUTO_TEST_CASE(coroutines_see_errors_and_cancellation)
 {
     asio::io_context ioc;
     tally t;
-    channel<number> const never;
+    channel<boxed> const never;
     asio::cancellation_signal signal;
     std::exception_ptr left;
     asio::co_spawn(
         ioc,
         [&]() -> asio::awaitable<void> {
-            channel<number> ch;
+            channel<boxed> ch;
             ch.close();
-            auto const [ec, i] = co_await make_select(on_receive(never), on_send(ch, make(1)))
+            auto const [ec, i] = co_await make_select(on_receive(never), on_send(ch, box(1)))
                                      .async_wait(asio::as_tuple(use_awaitable));
             t.check(ec == closed && i == 1);
             co_await make_select(on_receive(never), on_timeout(1h)).async_wait(use_awaitable);
@@ -590,11 +583,11 @@ BOOST_AUTO_TEST_CASE(coroutines_see_errors_and_cancellation)
 BOOST_AUTO_TEST_CASE(a_fiber_may_wait_for_it)
 {
     over_processors([] {
-        channel<number> ch, never;
+        channel<boxed> ch, never;
         asio::steady_timer timer(this_fiber::get_executor(), 1h);
         for (int i = 0; i != 20; ++i) {
-            auto sender = spindle::spawn([&] { ch.send(make(i)); });
-            std::optional<number> got;
+            auto sender = spindle::spawn([&] { ch.send(box(i)); });
+            std::optional<boxed> got;
             BOOST_TEST(
                 make_select(
                     on_receive(never), on_receive(ch, got),
@@ -828,14 +821,14 @@ BOOST_AUTO_TEST_CASE(each_type_of_cancellation_ends_a_select_and_no_case_runs)
     for (auto const type : types) {
         asio::io_context ioc;
         asio::cancellation_signal signal;
-        channel<number> in, out;
+        channel<boxed> in, out;
         asio::steady_timer timer(ioc, 1h);
         std::stop_source source;
         int ran = 0;
         auto const run = [&](auto&&...) { ++ran; };
         outcome o;
         make_select(
-            on_receive(in, run), on_send(out, make(1), run), on_timeout(1h, run),
+            on_receive(in, run), on_send(out, box(1), run), on_timeout(1h, run),
             on_stop(source.get_token(), run), on_completion(timer.async_wait(deferred), run))
             .async_wait(asio::bind_cancellation_slot(
                 signal.slot(), on(ioc.get_executor(), [&, h = o.handler()](auto... all) mutable {
@@ -848,7 +841,7 @@ BOOST_AUTO_TEST_CASE(each_type_of_cancellation_ends_a_select_and_no_case_runs)
         signal.emit(type);
         signal.emit(type); // once more
         error_code ec;
-        BOOST_TEST(!in.try_send(make(1), ec)); // it is no receiver any more
+        BOOST_TEST(!in.try_send(box(1), ec)); // it is no receiver any more
         ioc.run();
         BOOST_TEST(o.is_aborted());
         BOOST_TEST(ran == 0);
@@ -864,15 +857,15 @@ BOOST_AUTO_TEST_CASE(a_cancellation_that_is_too_late_does_nothing)
     asio::io_context ioc;
     auto const ex = ioc.get_executor();
     asio::cancellation_signal first, second;
-    channel<number> ch, room(1);
-    std::optional<number> got;
+    channel<boxed> ch, room(1);
+    std::optional<boxed> got;
     outcome o, at_once;
     error_code ec;
     make_select(on_receive(ch, got), on_timeout(1h))
         .async_wait(asio::bind_cancellation_slot(first.slot(), on(ex, o.handler())));
-    make_select(on_send(room, make(2)), on_timeout(1h))
+    make_select(on_send(room, box(2)), on_timeout(1h))
         .async_wait(asio::bind_cancellation_slot(second.slot(), on(ex, at_once.handler())));
-    BOOST_TEST(ch.try_send(make(1), ec));
+    BOOST_TEST(ch.try_send(box(1), ec));
     first.emit(asio::cancellation_type::all);
     second.emit(asio::cancellation_type::all);
     ioc.run();
@@ -890,7 +883,7 @@ BOOST_AUTO_TEST_CASE(the_handlers_allocator_is_used_and_gets_everything_back)
     {
         asio::io_context ioc;
         asio::steady_timer timer(ioc, 1h);
-        channel<number> ch, room(1);
+        channel<boxed> ch, room(1);
         int done = 0;
         auto const handler = asio::bind_allocator(
             counting_allocator<void>(all), on(ioc.get_executor(), [&](error_code, std::size_t) {
@@ -909,11 +902,11 @@ BOOST_AUTO_TEST_CASE(the_handlers_allocator_is_used_and_gets_everything_back)
         error_code ec;
         asio::cancellation_signal signal;
         each([&] {
-            make_select(on_send(room, make(1)), on_receive(ch)).async_wait(copy(handler));
+            make_select(on_send(room, box(1)), on_receive(ch)).async_wait(copy(handler));
         });
         each([&] {
             make_select(on_receive(ch), on_timeout(1h)).async_wait(copy(handler));
-            (void)ch.try_send(make(1), ec);
+            (void)ch.try_send(box(1), ec);
         });
         each([&] {
             make_select(on_receive(ch), on_completion(timer.async_wait(deferred), ignore))
@@ -1020,27 +1013,27 @@ BOOST_AUTO_TEST_CASE(an_io_context_that_goes_takes_a_select_with_its_time_along)
 
 BOOST_AUTO_TEST_CASE(an_io_context_that_goes_takes_its_coroutines_along)
 {
-    channel<number> shared;
+    channel<boxed> shared;
     {
         asio::io_context ioc;
         for (int i = 0; i != 3; ++i)
             asio::co_spawn(
                 ioc,
-                [](channel<number> a, channel<number> b) -> asio::awaitable<void> {
+                [](channel<boxed> a, channel<boxed> b) -> asio::awaitable<void> {
                     counted const in_frame(1);
                     asio::steady_timer timer(co_await asio::this_coro::executor, 1h);
                     for (;;)
                         co_await make_select(
-                            on_receive(a), on_send(b, make(1)), on_timeout(1h),
+                            on_receive(a), on_send(b, box(1)), on_timeout(1h),
                             on_completion(timer.async_wait(deferred), ignore))
                             .async_wait(use_awaitable);
-                }(i == 0 ? shared : channel<number>(), channel<number>()),
+                }(i == 0 ? shared : channel<boxed>(), channel<boxed>()),
                 asio::detached);
         ioc.poll();
         BOOST_TEST(counted::live == 3);
         BOOST_TEST(receivers_of(shared) == 1u);
         error_code ec;
-        BOOST_TEST(shared.try_send(make(1), ec)); // about to go on
+        BOOST_TEST(shared.try_send(box(1), ec)); // about to go on
     }
     BOOST_TEST(counted::live == 0);
     BOOST_TEST(nobody_waits(shared));
@@ -1278,7 +1271,7 @@ BOOST_AUTO_TEST_CASE(the_context_of_a_losing_operation_goes_first)
 BOOST_AUTO_TEST_CASE(a_thread_pool_that_goes_takes_its_handlers_along)
 {
     auto const token = std::make_shared<int>(0);
-    channel<number> ch;
+    channel<boxed> ch;
     {
         asio::thread_pool pool(2);
         for (int i = 0; i != 3; ++i)
@@ -1454,14 +1447,14 @@ BOOST_AUTO_TEST_CASE(cancellations_and_stops_that_race_with_the_other_side_lose_
 {
     asio::io_context ioc;
     auto const strand = asio::make_strand(ioc);
-    channel<number> const ch;
+    channel<boxed> const ch;
     auto const rounds = static_cast<int>(scaled(2'000));
     std::atomic<int> sent{0};
     std::atomic<bool> over{false};
     std::thread sender([&] {
         while (!over) {
             error_code ec;
-            if (ch.try_send(make(1), ec))
+            if (ch.try_send(box(1), ec))
                 ++sent;
             else
                 std::this_thread::yield();
@@ -1469,7 +1462,7 @@ BOOST_AUTO_TEST_CASE(cancellations_and_stops_that_race_with_the_other_side_lose_
     });
     struct loop {
         decltype(strand) const& s;
-        channel<number> const& ch;
+        channel<boxed> const& ch;
         asio::cancellation_signal signal;
         std::stop_source source;
         int received = 0, cancelled = 0, stopped = 0, timed = 0, wrong = 0; // of the strand

@@ -1,8 +1,8 @@
 //
 // support/channel_fixture.hpp
 // ~~~~~~~~~~~~~~~~~~~~~~~~~~~
-// What tests of the channel room share: who waits in a channel, and values that
-// are difficult to carry.
+// What tests of the channel room share: who waits in a channel, what its operations
+// say, and values that are difficult to carry.
 //
 // Distributed under the Boost Software License, Version 1.0.
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)
@@ -21,6 +21,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <utility>
 
@@ -50,7 +51,21 @@ bool nobody_waits(View const& ch)
     return receivers_of(ch) == 0 && senders_of(ch) == 0;
 }
 
+// --- what they say --------------------------------------------------------------------
+
+inline error_code const closed = spindle::errc::channel_closed;
+inline error_code const would_block = asio::error::would_block;
+inline error_code const timed_out = asio::error::timed_out;
+inline error_code const stale = asio::error::eof; // what an error_code& held before
+
+inline constexpr auto never = spindle::testing::clock::time_point::max();
+
 // --- values ---------------------------------------------------------------------------
+
+using boxed = std::unique_ptr<int>; // move-only, and what it points to is plain
+
+inline boxed box(int v) { return std::make_unique<int>(v); }
+
 
 // Counts those that are alive.
 class counted {
