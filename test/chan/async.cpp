@@ -51,6 +51,7 @@
 #include <vector>
 
 using namespace spindle_test;
+using namespace spindle_test::outcomes;
 using namespace std::chrono_literals;
 namespace this_fiber = spindle::this_fiber;
 using asio::use_awaitable;

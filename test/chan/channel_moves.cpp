@@ -24,6 +24,7 @@
 #include <vector>
 
 using namespace spindle_test;
+using namespace spindle_test::outcomes;
 using namespace std::chrono_literals;
 using spindle::channel;
 

@@ -53,12 +53,17 @@ bool nobody_waits(View const& ch)
 
 // --- what they say --------------------------------------------------------------------
 
+// For `using namespace`: many tests have a channel of such a name.
+namespace outcomes {
+
 inline error_code const closed = spindle::errc::channel_closed;
 inline error_code const would_block = asio::error::would_block;
 inline error_code const timed_out = asio::error::timed_out;
 inline error_code const stale = asio::error::eof; // what an error_code& held before
 
 inline constexpr auto never = spindle::testing::clock::time_point::max();
+
+} // namespace outcomes
 
 // --- values ---------------------------------------------------------------------------
 
