@@ -9,6 +9,7 @@
 
 #include <spindle/detail/base/fatal.hpp>
 #include <spindle/detail/fiber/machine.hpp>
+#include <spindle/detail/fiber/stop.hpp>
 
 #include <cstddef>
 #include <new>
@@ -21,6 +22,8 @@ namespace {
 struct stock_record final : fiber_record {
     ~stock_record() override
     {
+        // As a pooled fiber ends its own: a stopper may be inside (stop.hpp, L).
+        detail::end_life(*this);
         if (auto* const c = scheduler())
             c->end_life();
     }

@@ -23,6 +23,9 @@
 #include <spindle/sync/wait_group.hpp>
 #include <spindle/this_fiber.hpp>
 
+#include <boost/fiber/context.hpp>
+#include <boost/fiber/fiber.hpp>
+#include <boost/fiber/operations.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <atomic>
@@ -257,6 +260,34 @@ BOOST_AUTO_TEST_CASE(a_token_outlives_its_fiber)
         spindle::spawn([&] { token = spindle::this_fiber::get_stop_token(); }).join();
         BOOST_TEST(!token.stop_requested());
     });
+}
+
+// What such a fiber has of ours goes with it, and with nobody inside.
+BOOST_AUTO_TEST_CASE(a_fiber_of_boost_fibers_own_stays_while_a_stopper_is_in_it)
+{
+    for (auto const n : processor_counts) {
+        std::atomic<fiber_record*> record{nullptr};
+        std::atomic<bool> may_end{false};
+        on_scheduler s(n);
+        s.run([&] {
+            boost::fibers::fiber([&] {
+                record = record_of(*boost::fibers::context::active());
+                while (!may_end.load())
+                    boost::this_fiber::yield();
+            }).detach();
+        });
+        BOOST_REQUIRE(eventually([&] { return record.load() != nullptr; }));
+        auto& g = *record.load();
+        {
+            stopper_lock const inside(g);
+            BOOST_TEST((g.life.fetch_or(1) & 3) == 0u); // as request_stop_all() does
+            may_end = true;
+            auto const end = std::chrono::steady_clock::now() + 5ms;
+            while (std::chrono::steady_clock::now() < end)
+                BOOST_REQUIRE(core_of(*s).live() == 1u);
+        }
+        BOOST_TEST(eventually([&] { return core_of(*s).live() == 0; }));
+    }
 }
 
 BOOST_AUTO_TEST_CASE(of_a_scheduler_reaches_every_fiber_and_those_that_begin_later)
