@@ -21,6 +21,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 namespace spindle::detail {
 
@@ -66,11 +67,25 @@ struct fiber_io::lease final : record_attachment {
     fiber_io& io;
 };
 
-fiber_io& fiber_io::of(fiber_record& g)
+fiber_io& fiber_io::take(fiber_record& g)
 {
     if (!g.io)
         g.io = std::make_unique<lease>(g);
-    return static_cast<lease&>(*g.io).io;
+    auto& own = static_cast<lease&>(*g.io).io;
+    if (!std::exchange(own.taken_, true)) [[likely]]
+        return own;
+    auto& io = resting::take();
+    io.fiber_ = &g;
+    own.mark_outside(); // the fiber may go to another thread; I5
+    return io;
+}
+
+void fiber_io::release() noexcept
+{
+    if (std::exchange(taken_, false)) [[likely]]
+        return;
+    static_cast<lease&>(*fiber_->io).io.mark_inside();
+    resting::put(*this);
 }
 
 fiber_io& fiber_io::borrow(fiber_record& g, owner& o)

@@ -14,22 +14,25 @@ namespace spindle::detail {
 
 operation_frame::operation_frame()
     : stop_hook{[](stop_hook& h) noexcept { static_cast<operation_frame&>(h).io_.emit(); }},
-      io_(fiber_io::of(fiber_that_may_park()))
+      io_(fiber_io::take(fiber_that_may_park()))
 {
 }
 
 bool operation_frame::begin() noexcept
 {
+    if (stop_seen(self()))
+        return false;
     io_.begin();
-    if (hook_wait(self(), *this))
-        return true;
-    io_.give_up_start();
-    return false;
+    return true;
 }
 
+// Hooked from here on, and not before the initiation, which may wait itself: what asks
+// the fiber to stop meanwhile could not cancel the operation before that is over.
 void operation_frame::end() noexcept
 {
     auto& g = self();
+    if (!try_hook_wait(g, *this)) [[unlikely]]
+        io_.emit();
     auto const parked = io_.wait();
     unhook_wait(g, *this);
     if (parked) {
@@ -52,12 +55,6 @@ void completed_at_once(fiber_record& self) noexcept
         self.budget = 0;
         yield(self);
     }
-}
-
-void operation_frame::give_up() noexcept
-{
-    unhook_wait(self(), *this);
-    io_.give_up_start();
 }
 
 } // namespace spindle::detail

@@ -9,10 +9,12 @@
 #define BOOST_TEST_MODULE asio.use_fiber
 #include <spindle/asio/use_fiber.hpp>
 #include <spindle/spawn.hpp>
+#include <spindle/sync/mutex.hpp>
 #include <spindle/this_fiber.hpp>
 
 #include <support/allocations.hpp>
 #include <support/asio_fixture.hpp>
+#include <support/waiting.hpp>
 
 #include <boost/asio/append.hpp>
 #include <boost/asio/as_tuple.hpp>
@@ -39,6 +41,7 @@
 #include <cstdlib>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -51,6 +54,7 @@ using namespace spindle_test;
 using namespace std::chrono_literals;
 namespace this_fiber = spindle::this_fiber;
 using spindle::use_fiber;
+using spindle::detail::wait_reason;
 
 BOOST_AUTO_TEST_SUITE(use_fiber_)
 
@@ -459,6 +463,71 @@ BOOST_AUTO_TEST_CASE(composed_operations_are_operations)
             },
             use_fiber, ioc);
         BOOST_TEST(own == 5);
+    });
+}
+
+// A wait of an hour, whose initiation calls first().
+template <class Function>
+void wait_long_after(Function first)
+{
+    asio::steady_timer timer(this_fiber::get_executor(), 1h);
+    asio::async_initiate<spindle::use_fiber_t<> const, void(error_code)>(
+        [&](auto handler) {
+            first();
+            timer.async_wait(std::move(handler));
+        },
+        use_fiber);
+}
+
+BOOST_AUTO_TEST_CASE(an_initiation_may_wait)
+{
+    over_processors([] {
+        auto const wait = [] {
+            asio::steady_timer timer(this_fiber::get_executor(), 1us);
+            timer.async_wait(use_fiber);
+        };
+        for (int i = 0; i != 10; ++i)
+            BOOST_CHECK_THROW(
+                wait_long_after([&] {
+                    wait();
+                    wait();
+                    throw std::runtime_error("instead");
+                }),
+                std::runtime_error);
+
+        for (bool const in_asio : {true, false}) {
+            std::atomic<bool> waited{false};
+            auto fiber = spindle::spawn([&] {
+                return error_of([&] {
+                    wait_long_after([&] {
+                        if (in_asio)
+                            wait();
+                        else
+                            this_fiber::sleep_for(1us);
+                        waited = true;
+                    });
+                });
+            });
+            BOOST_REQUIRE(
+                until([&] { return waited && fibers_in(wait_reason::operation) == 1; }));
+            fiber.request_stop();
+            BOOST_TEST((fiber.join() == aborted));
+        }
+    });
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_while_an_initiation_waits_cancels_the_operation)
+{
+    over_processors([] {
+        spindle::mutex mutex;
+        mutex.lock();
+        auto fiber = spindle::spawn([&] {
+            return error_of([&] { wait_long_after([&] { std::lock_guard guard(mutex); }); });
+        });
+        BOOST_REQUIRE(until([] { return fibers_in(wait_reason::mutex) == 1; }));
+        fiber.request_stop();
+        mutex.unlock();
+        BOOST_TEST((fiber.join() == aborted));
     });
 }
 

@@ -57,6 +57,7 @@ struct use_fiber_with_error {
  * Parks the fiber until the operation completes. From Boost 1.82 on, an
  * operation that completes at once does not park, but for one in 128; before,
  * Asio posts that completion, too.
+ * An initiation of your own may wait in the same ways as any function of a fiber.
  *
  * @par Cancellation
  * A stop of the fiber emits `cancellation_type::all` to the operation, where its
@@ -68,7 +69,9 @@ struct use_fiber_with_error {
  *
  * @par Memory
  * The operation's memory, up to 2 KiB, lies in the parked fiber's frame. A bound
- * allocator replaces that.
+ * allocator replaces that. Of a composed operation, as `async_write`, Asio keeps
+ * what cancels its parts, some 64 bytes, where it keeps that for any handler with a
+ * cancellation slot: in a store of its thread's, or on the heap.
  *
  * @par Thread Safety
  * The operation's handlers run one at a time, on whatever threads its

@@ -88,8 +88,8 @@ private:
 //   word_   idle, or locked | done | emission | a stack of functions that wait for
 //           the lock; the functions' alignment leaves four bits for the flags
 //
-//   A fiber waits for one operation at a time, so one word a fiber does. It is
-//   three things at once: the lock under which the initiation, all intermediate
+//   A fiber waits for one operation at a time, so one word a fiber does, but in an
+//   initiation that waits itself (take()). It is three things at once: the lock under which the initiation, all intermediate
 //   handlers and every cancellation run one at a time, whatever threads they
 //   come from; the state that decides whether the fiber parks; and the list of
 //   what came while the lock was taken. A lock that is not got is not waited
@@ -162,8 +162,10 @@ public:
         ~owner() = default;
     };
 
-    // The fiber's own, from its first use on.
-    static fiber_io& of(fiber_record& g);
+    // The fiber, for an operation that it waits for: its own one, from its first use on.
+    // While an operation has that, in an initiation that waits itself, another one.
+    static fiber_io& take(fiber_record& g);
+    void release() noexcept;
 
     // One for an operation that fiber `g` starts; give it back idle.
     static fiber_io& borrow(fiber_record& g, owner& o);
@@ -272,6 +274,7 @@ private:
     void begin_behind_stray() noexcept;
     void release_to_idle() noexcept;
 
+    bool taken_ = false;            // a fiber's own one, by that fiber
     owner* owner_ = nullptr;        // I6; as fiber_
     fiber_record* fiber_ = nullptr; // read by a handler only while its operation goes on
     fiber_io* next_resting_ = nullptr;

@@ -58,16 +58,16 @@ public:
     arena& memory() noexcept { return memory_; }
 
 protected:
-    ~operation_frame() = default;
+    ~operation_frame() { io_.release(); }
 
     // False: the fiber was asked to stop, and nothing must be started.
     [[nodiscard]] bool begin() noexcept;
 
-    // Returns once the operation has finished.
+    // After the initiation. Returns once the operation has finished.
     void end() noexcept;
 
     // As end(), when the initiation threw: there is no operation.
-    void give_up() noexcept;
+    void give_up() noexcept { io_.give_up_start(); }
 
     fiber_record& self() const noexcept { return io_.fiber(); }
 
@@ -82,7 +82,7 @@ SPINDLE_DECL void completed_at_once(fiber_record& self) noexcept;
 
 // Initiations touch Asio's and libc's thread-locals; compilers keep a
 // thread-local's address for the length of a function. So an initiation is a
-// call of its own, and nothing in it parks.
+// call of its own. Asio's never park; a user's may, in calls of its own.
 template <class Function>
 SPINDLE_NOINLINE void call_without_parking(Function& f)
 {
