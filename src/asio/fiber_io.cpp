@@ -80,10 +80,9 @@ fiber_io& fiber_io::take(fiber_record& g)
     return io;
 }
 
-void fiber_io::release() noexcept
+// The first one's initiation goes on.
+void fiber_io::release_second() noexcept
 {
-    if (std::exchange(taken_, false)) [[likely]]
-        return;
     static_cast<lease&>(*fiber_->io).io.mark_inside();
     resting::put(*this);
 }

@@ -58,7 +58,8 @@ SPINDLE_FLATTEN void park(
     if (!self.bound && !self.scheduler()) [[unlikely]]
         refuse_without_scheduler();
     self.reason.store(reason, std::memory_order_relaxed);
-    self.state.store(fiber_state::waiting, std::memory_order_relaxed);
+    // Release: whoever sees that it waits sees for what, and what it did before.
+    self.state.store(fiber_state::waiting, std::memory_order_release);
     auto& m = *machine_here();
     m.stay_in();
     auto* const p = m.held();

@@ -26,7 +26,7 @@ namespace spindle_test {
 inline bool is_in(spindle::detail::fiber_record const& g, spindle::detail::wait_reason why)
 {
     using namespace spindle::detail;
-    return g.state.load(std::memory_order_relaxed) == fiber_state::waiting
+    return g.state.load(std::memory_order_acquire) == fiber_state::waiting
         && g.reason.load(std::memory_order_relaxed) == why && saved_stack_pointer(*g.ctx()) != 0;
 }
 

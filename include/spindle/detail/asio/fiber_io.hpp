@@ -165,7 +165,11 @@ public:
     // The fiber, for an operation that it waits for: its own one, from its first use on.
     // While an operation has that, in an initiation that waits itself, another one.
     static fiber_io& take(fiber_record& g);
-    void release() noexcept;
+    void release() noexcept
+    {
+        if (!std::exchange(taken_, false)) [[unlikely]]
+            release_second();
+    }
 
     // One for an operation that fiber `g` starts; give it back idle.
     static fiber_io& borrow(fiber_record& g, owner& o);
@@ -264,6 +268,7 @@ private:
 
     using resume_function = void (*)(fiber_record& g) noexcept;
 
+    void release_second() noexcept;
     void enqueue(pending_function& p);
     void run_left(pending_function& p, bool stray) noexcept;
     void unlock(resume_function resume) noexcept;
