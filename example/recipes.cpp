@@ -182,11 +182,11 @@ void pipelined_requests()
     client.async_connect(acceptor.local_endpoint(), spindle::use_fiber);
     auto const start = clock_type::now();
     std::string const requests = "60\n40\n20\n50\n30\n";
-    asio::async_write(client, asio::buffer(requests), spindle::use_fiber);
-    client.shutdown(tcp::socket::shutdown_send);
     std::string answers;
-    error_code eof;
-    asio::async_read(client, asio::dynamic_buffer(answers), spindle::use_fiber[eof]);
+    error_code end; // or the other side has gone, where somebody stops this
+    asio::async_write(client, asio::buffer(requests), spindle::use_fiber[end]);
+    client.shutdown(tcp::socket::shutdown_send, end);
+    asio::async_read(client, asio::dynamic_buffer(answers), spindle::use_fiber[end]);
     auto const took = clock_type::now() - start;
     auto const in_order =
         answers == "slept 60\nslept 40\nslept 20\nslept 50\nslept 30\n";

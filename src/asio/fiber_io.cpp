@@ -69,14 +69,23 @@ struct fiber_io::lease final : record_attachment {
 
 fiber_io& fiber_io::take(fiber_record& g)
 {
-    if (!g.io)
+    if (auto* const own = static_cast<lease*>(g.io.get()); own && !own->io.taken_) [[likely]] {
+        own->io.taken_ = true;
+        return own->io;
+    }
+    return take_new(g);
+}
+
+// Out of line: it would cost each operation the registers that it wants.
+fiber_io& fiber_io::take_new(fiber_record& g)
+{
+    if (!g.io) {
         g.io = std::make_unique<lease>(g);
-    auto& own = static_cast<lease&>(*g.io).io;
-    if (!std::exchange(own.taken_, true)) [[likely]]
-        return own;
+        return take(g);
+    }
     auto& io = resting::take();
     io.fiber_ = &g;
-    own.mark_outside(); // the fiber may go to another thread; I5
+    static_cast<lease&>(*g.io).io.mark_outside(); // the fiber may go to another thread; I5
     return io;
 }
 

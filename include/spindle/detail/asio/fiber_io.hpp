@@ -268,6 +268,7 @@ private:
 
     using resume_function = void (*)(fiber_record& g) noexcept;
 
+    static SPINDLE_NOINLINE fiber_io& take_new(fiber_record& g);
     void release_second() noexcept;
     void enqueue(pending_function& p);
     void run_left(pending_function& p, bool stray) noexcept;
