@@ -64,7 +64,11 @@ struct fiber_io::lease final : record_attachment {
 
     ~lease() override { resting::put(io); }
 
+    // Whose initiation goes on, where there are several.
+    fiber_io& innermost() noexcept { return inner ? *inner : io; }
+
     fiber_io& io;
+    fiber_io* inner = nullptr; // the last of those beside it, and on by next_resting_
 };
 
 fiber_io& fiber_io::take(fiber_record& g)
@@ -83,16 +87,19 @@ fiber_io& fiber_io::take_new(fiber_record& g)
         g.io = std::make_unique<lease>(g);
         return take(g);
     }
+    auto& own = static_cast<lease&>(*g.io);
     auto& io = resting::take();
     io.fiber_ = &g;
-    static_cast<lease&>(*g.io).io.mark_outside(); // the fiber may go to another thread; I5
+    own.innermost().mark_outside(); // the fiber may go to another thread; I5
+    io.next_resting_ = std::exchange(own.inner, &io);
     return io;
 }
 
-// The first one's initiation goes on.
-void fiber_io::release_second() noexcept
+void fiber_io::release_inner() noexcept
 {
-    static_cast<lease&>(*fiber_->io).io.mark_inside();
+    auto& own = static_cast<lease&>(*fiber_->io);
+    own.inner = next_resting_;
+    own.innermost().mark_inside();
     resting::put(*this);
 }
 

@@ -490,8 +490,10 @@ BOOST_AUTO_TEST_CASE(an_initiation_may_wait)
             BOOST_CHECK_THROW(
                 wait_long_after([&] {
                     wait();
-                    wait();
-                    throw std::runtime_error("instead");
+                    wait_long_after([&] {
+                        wait();
+                        throw std::runtime_error("instead");
+                    });
                 }),
                 std::runtime_error);
 

@@ -88,8 +88,9 @@ private:
 //   word_   idle, or locked | done | emission | a stack of functions that wait for
 //           the lock; the functions' alignment leaves four bits for the flags
 //
-//   A fiber waits for one operation at a time, so one word a fiber does, but in an
-//   initiation that waits itself (take()). It is three things at once: the lock under which the initiation, all intermediate
+//   A fiber waits for one operation at a time, so one word a fiber does; for what
+//   an initiation waits for itself there is another one (take()). It is three
+//   things at once: the lock under which the initiation, all intermediate
 //   handlers and every cancellation run one at a time, whatever threads they
 //   come from; the state that decides whether the fiber parks; and the list of
 //   what came while the lock was taken. A lock that is not got is not waited
@@ -168,7 +169,7 @@ public:
     void release() noexcept
     {
         if (!std::exchange(taken_, false)) [[unlikely]]
-            release_second();
+            release_inner();
     }
 
     // One for an operation that fiber `g` starts; give it back idle.
@@ -269,7 +270,7 @@ private:
     using resume_function = void (*)(fiber_record& g) noexcept;
 
     static SPINDLE_NOINLINE fiber_io& take_new(fiber_record& g);
-    void release_second() noexcept;
+    void release_inner() noexcept;
     void enqueue(pending_function& p);
     void run_left(pending_function& p, bool stray) noexcept;
     void unlock(resume_function resume) noexcept;
