@@ -2,8 +2,8 @@
 // sanitize/delays.cpp
 // ~~~~~~~~~~~~~~~~~~~
 // To be preloaded: threads are late, by chance, where they begin, ask the system for
-// something, and come back from it. What depends on who is first then shows at once,
-// and not on a busy machine, once in a hundred runs. See `delays`.
+// something, and come back from it. What depends on who is first then shows. See
+// `delays`.
 //
 // Distributed under the Boost Software License, Version 1.0.
 // (See accompanying file LICENSE_1_0.txt or http://www.boost.org/LICENSE_1_0.txt)

@@ -71,7 +71,6 @@ using boxed = std::unique_ptr<int>; // move-only, and what it points to is plain
 
 inline boxed box(int v) { return std::make_unique<int>(v); }
 
-
 // Counts those that are alive.
 class counted {
 public:

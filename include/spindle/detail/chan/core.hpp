@@ -139,7 +139,7 @@ struct chan_waiter : queued_waiter {
 //
 // Evidence
 //
-//   test/chan/channel.cpp, test/chan/go_rules.cpp, test/stress/channels.cpp
+//   test/chan/channel*.cpp, test/chan/go_rules.cpp, test/stress/channels.cpp
 class SPINDLE_DECL chan_core {
 public:
     using queue = wait_queue_of<chan_waiter>;
